@@ -1,0 +1,10 @@
+// Package sdk holds the JavaScript side of the function SDK: the runtime object that integration functions receive, and
+// the __run entry point that executes one function call inside a VM.
+//
+// The sources are the ES modules in src/, one file per subject; runtime.js is their bundle, committed so that a build needs
+// no bundler run. ops.md is the contract with the host that answers the SDK's calls. The SDK promises that __run never
+// rejects and that user code sees only the guarded facade. It breaks when a global it captured at load (Buffer, URL,
+// setTimeout, __host, __loadBundle) is missing.
+package sdk
+
+import _ "embed"
