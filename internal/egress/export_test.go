@@ -1,0 +1,24 @@
+package egress
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"syscall"
+)
+
+// ReplaceConnect makes the door hand checked addresses to connect instead of the kernel.
+func ReplaceConnect(d *Door, connect func(ctx context.Context, address netip.AddrPort) (net.Conn, error)) {
+	d.connect = func(ctx context.Context, t target, a netip.Addr) (net.Conn, error) {
+		return connect(ctx, netip.AddrPortFrom(a, t.port))
+	}
+}
+
+// ControlHook is the second check for a socket that was dialled for hostPort after checked had passed.
+func ControlHook(d *Door, hostPort string, checked netip.Addr) func(network, address string, _ syscall.RawConn) error {
+	t, err := targetOfAddress(hostPort)
+	if err != nil {
+		panic(err)
+	}
+	return d.control(t, checked)
+}
