@@ -3,8 +3,16 @@
 //
 // The sources are the ES modules in src/, one file per subject; runtime.js is their bundle, committed so that a build needs
 // no bundler run. ops.md is the contract with the host that answers the SDK's calls. The SDK promises that __run never
-// rejects and that user code sees only the guarded facade. It breaks when a global it captured at load (Buffer, URL,
-// setTimeout, __host, __loadBundle) is missing.
+// rejects and that user code sees only the guarded facade. It breaks when a global it needs (__host and
+// __loadBundle at load; Buffer, URL, URLSearchParams, setTimeout at use) is missing.
 package sdk
 
 import _ "embed"
+
+//go:generate go run ./generate
+
+// Runtime is the script a VM evaluates once, after the globals named in ops.md exist. It defines __run and takes __host
+// and __loadBundle out of the global object.
+//
+//go:embed runtime.js
+var Runtime string
