@@ -1,0 +1,11 @@
+package jail
+
+import "golang.org/x/sys/unix"
+
+const (
+	arch         = unix.AUDIT_ARCH_AARCH64
+	firstForeign = 0
+)
+
+// refusedHere are the calls that only this architecture has.
+var refusedHere []uint32
