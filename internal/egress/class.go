@@ -93,9 +93,6 @@ func classify6(a netip.Addr) Class {
 		if class := classify4(inner); class != Global {
 			return class
 		}
-		if nat64.Contains(a) || compatible.Contains(a) {
-			return Reserved
-		}
 	}
 	if globalUnicast6.Contains(a) {
 		return Global
@@ -104,14 +101,13 @@ func classify6(a netip.Addr) Class {
 }
 
 // embedded4 gives the IPv4 address inside an IPv6 address that a translator or tunnel would send the packet to.
+// Mapped addresses are not among them: the kernel takes them for IPv4, so they are unmapped before they come here.
 func embedded4(a netip.Addr) (netip.Addr, bool) {
 	if !a.Is6() {
 		return netip.Addr{}, false
 	}
 	b := a.As16()
 	switch {
-	case a.Is4In6():
-		return a.WithZone("").Unmap(), true
 	case nat64.Contains(a), compatible.Contains(a):
 		return netip.AddrFrom4([4]byte(b[12:16])), true
 	case sixToFour.Contains(a):

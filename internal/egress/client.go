@@ -1,10 +1,10 @@
 package egress
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"time"
@@ -50,7 +50,7 @@ func (d *Door) Client(o ClientOptions) *http.Client {
 }
 
 // guard judges each request and redirect hop before the transport sees it, and reports the decision. The dialer judges
-// again; guard exists so that a pooled connection is judged too and a refusal costs no look-up.
+// again; guard exists so that a request over a pooled connection is judged too.
 type guard struct {
 	door      *Door
 	transport *http.Transport
@@ -72,12 +72,12 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := g.transport.RoundTrip(req)
 	if err != nil {
 		if !errors.As(err, new(*DeniedError)) {
-			g.door.report(req.Context(), t.host, err)
+			g.door.report(t.host, err)
 			return nil, err
 		}
 		return nil, g.door.refuseHop(req, err)
 	}
-	g.door.report(req.Context(), t.host, nil)
+	g.door.report(t.host, nil)
 	if g.maxBytes > 0 && res.StatusCode != http.StatusSwitchingProtocols {
 		res.Body = &limitedBody{ReadCloser: res.Body, left: g.maxBytes, limit: g.maxBytes}
 	}
@@ -88,13 +88,11 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 func (g *guard) CloseIdleConnections() { g.transport.CloseIdleConnections() }
 
 // withUserAgent copies the request: a RoundTripper must not change its argument.
-func withUserAgent(req *http.Request, agent string) *http.Request {
+func withUserAgent(req *http.Request, agent []string) *http.Request {
 	clone := *req
-	clone.Header = req.Header.Clone()
-	if clone.Header == nil {
-		clone.Header = http.Header{}
-	}
-	clone.Header.Set("User-Agent", agent)
+	clone.Header = make(http.Header, len(req.Header)+1)
+	maps.Copy(clone.Header, req.Header)
+	clone.Header["User-Agent"] = agent
 	return &clone
 }
 
@@ -104,19 +102,23 @@ func (d *Door) refuseHop(req *http.Request, err error) error {
 	if req.Response != nil && errors.As(err, &denied) { // Response is set by http.Client on redirects only
 		err = &DeniedError{Reason: RedirectDenied, Host: denied.Host, Address: denied.Address, cause: denied}
 	}
-	d.report(req.Context(), "", err)
+	d.report("", err)
 	return err
 }
 
 // report turns the outcome of an attempt into a Decision. A network fault after the policy said yes counts as allowed.
-func (d *Door) report(ctx context.Context, host string, err error) {
+func (d *Door) report(host string, err error) {
 	decision := Decision{Allowed: true, Host: host}
+	if err == nil {
+		d.onDecision(decision)
+		return
+	}
 	var denied *DeniedError
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &denied):
 		decision = Decision{Reason: denied.Reason, Host: denied.Host}
-	case errors.As(err, &dns) && ctx.Err() == nil:
+	case errors.As(err, &dns):
 		decision = Decision{Reason: DNSFailed, Host: host}
 	}
 	d.onDecision(decision)

@@ -51,7 +51,7 @@ func (e *DeniedError) Error() string {
 // Unwrap gives what was wrong with the URL, or the refusal of a redirect hop.
 func (e *DeniedError) Unwrap() error { return e.cause }
 
-// Decision is one answer of the policy: one per request and per redirect hop.
+// Decision is one answer of the policy: one per request, per redirect hop and per DialContext.
 type Decision struct {
 	Allowed bool
 	Reason  Reason // empty when Allowed

@@ -17,7 +17,7 @@ const attemptDelay = 250 * time.Millisecond
 func (d *Door) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := d.dial(ctx, network, address)
 	host, _, _ := net.SplitHostPort(address)
-	d.report(ctx, host, err)
+	d.report(host, err)
 	return conn, err
 }
 
@@ -56,10 +56,11 @@ func (d *Door) resolve(ctx context.Context, t target) ([]netip.Addr, error) {
 	}
 	checked := make([]netip.Addr, 0, len(addrs))
 	for _, a := range addrs {
+		a = a.Unmap()
 		if err := d.rules.address(t, a); err != nil {
 			return nil, err
 		}
-		checked = append(checked, a.Unmap()) // a copy: the resolver may keep its slice
+		checked = append(checked, a) // a copy: the resolver may keep its slice
 	}
 	return interleave(checked), nil
 }
@@ -147,7 +148,7 @@ func (d *Door) connectTCP(ctx context.Context, t target, a netip.Addr) (net.Conn
 func (d *Door) control(t target, checked netip.Addr) func(network, address string, _ syscall.RawConn) error {
 	return func(_, address string, _ syscall.RawConn) error {
 		socket, err := netip.ParseAddrPort(address)
-		if err != nil || socket.Addr().Unmap() != checked.Unmap() || socket.Port() != t.port {
+		if err != nil || socket.Addr() != checked || socket.Port() != t.port {
 			return &DeniedError{Reason: DeniedIP, Host: t.host, Address: socket.Addr(), cause: err}
 		}
 		return d.rules.address(t, socket.Addr())

@@ -61,7 +61,7 @@ type Door struct {
 	rules        *rules
 	resolver     Resolver
 	dialTimeout  time.Duration
-	userAgent    string
+	userAgent    []string // as a header value
 	onDecision   func(Decision)
 	maxRedirects int
 	options      Options
@@ -77,7 +77,7 @@ func New(o Options) *Door {
 		rules:        newRules(o.Policy),
 		resolver:     o.Resolver,
 		dialTimeout:  orDefault(o.DialTimeout, defaultDialTimeout),
-		userAgent:    orDefault(o.UserAgent, defaultUserAgent),
+		userAgent:    []string{orDefault(o.UserAgent, defaultUserAgent)},
 		onDecision:   o.OnDecision,
 		maxRedirects: o.Policy.maxRedirects(),
 		options:      o,

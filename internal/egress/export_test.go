@@ -14,6 +14,18 @@ func ReplaceConnect(d *Door, connect func(ctx context.Context, address netip.Add
 	}
 }
 
+// SameParty is the judgement on redirects.
+var SameParty = sameParty
+
+// Connect opens a socket for hostPort as if a had passed the first check.
+func Connect(ctx context.Context, d *Door, hostPort string, a netip.Addr) (net.Conn, error) {
+	t, err := targetOfAddress(hostPort)
+	if err != nil {
+		return nil, err
+	}
+	return d.connect(ctx, t, a)
+}
+
 // ControlHook is the second check for a socket that was dialled for hostPort after checked had passed.
 func ControlHook(d *Door, hostPort string, checked netip.Addr) func(network, address string, _ syscall.RawConn) error {
 	t, err := targetOfAddress(hostPort)

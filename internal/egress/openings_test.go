@@ -46,7 +46,7 @@ func TestWhatEntriesOpen(t *testing.T) {
 		"git.corp.example": {"10.1.2.3"}, "corp.example": {"10.1.2.4"}, "sub.git.corp.example": {"10.1.2.3"}, "dev.test": {"127.0.0.1"}, "localhost": {"127.0.0.1"},
 		"v6.corp.example": {"fd12::1"}, "ll.corp.example": {"169.254.7.7"}, "meta.corp.example": {"169.254.169.254"},
 		"lo.corp.example": {"127.0.0.1"}, "nat64.corp.example": {"64:ff9b::10.1.2.3"}, "nat64.example": {"64:ff9b::8.8.8.8"},
-		"api.example": {"1.1.1.1"}, "turncoat.example": {"10.1.2.3"}, "both.example": {"10.1.2.3", "10.9.9.9"},
+		"api.example": {"1.1.1.1"}, "turncoat.example": {"10.1.2.3"}, "both.example": {"10.1.2.3", "10.9.9.9"}, "mapped.example": {"::ffff:1.1.1.1"},
 	}
 	cases := []struct {
 		policy string
@@ -89,6 +89,12 @@ func TestWhatEntriesOpen(t *testing.T) {
 		{`{"allow_private":true,"deny":["10.1.2.3:80"]}`, "http://git.corp.example:81/", "10.1.2.3:81"},
 		{`{"allow":["git.corp.example:80"],"deny":["corp.example"]}`, "http://git.corp.example/", refused},
 		{`{"deny":["1.1.1.1"]}`, "http://api.example/", refused},
+		{`{"deny":["1.1.1.1:80"]}`, "http://mapped.example/", refused},
+		{`{"deny":["1.1.0.0/16"]}`, "http://mapped.example/", refused},
+		{`{}`, "http://mapped.example/", "1.1.1.1:80"},
+		{`{"allow":["fe80::/10"]}`, "http://[fe80::1%25eth0]/", "[fe80::1%eth0]:80"},
+		{`{"allow":["fe80::/10"],"deny":["fe80::1"]}`, "http://[fe80::1%25eth0]/", refused},
+		{`{"allow":["fe80::/10"],"deny":["[fe80::1]:80"]}`, "http://[fe80::1%25eth0]/", refused},
 		// Allowlist mode: names admit, addresses open.
 		{`{"mode":"allowlist","allow":["api.example"]}`, "http://api.example/", "1.1.1.1:80"},
 		{`{"mode":"allowlist","allow":["turncoat.example"]}`, "http://turncoat.example/", refused},

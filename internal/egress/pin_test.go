@@ -83,6 +83,7 @@ func TestTheSocketAddressIsCheckedASecondTime(t *testing.T) {
 		{"api.example:443", public, "/run/docker.sock", egress.DeniedIP},
 		{"api.example:443", netip.MustParseAddr("10.0.0.1"), "10.0.0.1:443", egress.DeniedDNS}, // had the first check been skipped
 		{"127.0.0.1:3999", netip.MustParseAddr("127.0.0.1"), "127.0.0.1:3999", ""},
+		{"127.0.0.1:3999", netip.MustParseAddr("10.0.0.1"), "10.0.0.1:3999", egress.DeniedIP},
 		{"127.0.0.1:4000", netip.MustParseAddr("127.0.0.1"), "127.0.0.1:4000", egress.DeniedIP},
 	}
 	for _, c := range cases {
@@ -91,6 +92,13 @@ func TestTheSocketAddressIsCheckedASecondTime(t *testing.T) {
 			t.Errorf("socket to %s for %s: %v, want %q", c.socket, c.host, err, c.want)
 		}
 	}
+
+	tr := newTrap(t)
+	conn, err := egress.Connect(t.Context(), door, "api.example:"+tr.port, netip.MustParseAddr("127.0.0.1"))
+	if reasonOf(t, err) != egress.DeniedDNS || conn != nil {
+		t.Errorf("a socket that only the second check could stop: %v", err)
+	}
+	tr.mustBeUntouched(t)
 }
 
 // The certificate is good for both names and both resolve to one address: a client that coalesced HTTP/2 connections by

@@ -25,7 +25,7 @@ func (d *Door) redirectPolicy(o ClientOptions) func(*http.Request, []*http.Reque
 		first := via[0]
 		if len(via) > d.maxRedirects {
 			err := &DeniedError{Reason: TooManyRedirects, Host: req.URL.Hostname()}
-			d.report(req.Context(), "", err)
+			d.report("", err)
 			return err
 		}
 		if _, own := first.Header["Referer"]; !own {
@@ -101,8 +101,5 @@ func sameParty(origin, next *url.URL) bool {
 	if from.port != to.port && !upgrade {
 		return false
 	}
-	if from.host == to.host {
-		return true
-	}
-	return !from.literal() && !to.literal() && strings.HasSuffix(to.host, "."+from.host)
+	return from.host == to.host || strings.HasSuffix(to.host, "."+from.host) // no name ends in an address
 }

@@ -46,7 +46,7 @@ func (r *rules) host(t target) error {
 	return nil
 }
 
-// address judges one address that t stands for, or that its name resolved to. The error is nil or a *DeniedError.
+// address judges one address that t stands for, or that its name resolved to, unmapped. The error is nil or a *DeniedError.
 func (r *rules) address(t target, a netip.Addr) error {
 	reason := DeniedDNS
 	if t.literal() {
@@ -117,7 +117,7 @@ func (s entrySet) hasExact(t target) bool {
 
 // hasSocket tells whether the address and port are listed, whatever name led there.
 func (s entrySet) hasSocket(a netip.Addr, port uint16) bool {
-	return len(s.exact) > 0 && s.hasExact(target{host: a.WithZone("").Unmap().String(), port: port})
+	return len(s.exact) > 0 && s.hasExact(target{host: a.WithZone("").String(), port: port})
 }
 
 // hasName tells whether the name or one of its parent domains is listed.
@@ -160,7 +160,7 @@ func (s entrySet) opens(a netip.Addr) bool {
 }
 
 func (s entrySet) has(a netip.Addr) bool {
-	a = a.WithZone("").Unmap() // netip.Prefix contains no zoned and no mapped address
+	a = a.WithZone("") // netip.Prefix contains no zoned address
 	return slices.ContainsFunc(s.prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
