@@ -28,7 +28,7 @@ type goFile struct {
 	lines     int
 	test      bool // _test.go, or in a package whose name ends in "test"
 	generated bool
-	ignored   bool // //go:build ignore: a program run by go generate, no part of the product
+	ignored   bool // a program that go generate runs: with //go:build ignore, or in a folder named generate
 	syntax    *ast.File
 	fset      *token.FileSet
 }
@@ -124,7 +124,7 @@ func parse() ([]goFile, error) {
 			lines:     strings.Count(text, "\n"),
 			test:      strings.HasSuffix(name, "_test.go") || strings.HasSuffix(folder, "test"),
 			generated: ast.IsGenerated(syntax),
-			ignored:   ignoredByBuild(syntax),
+			ignored:   path.Base(folder) == "generate" || ignoredByBuild(syntax),
 			syntax:    syntax,
 			fset:      fset,
 		})
