@@ -81,7 +81,7 @@ func TestAnErrorDescribesItselfWithoutItsResponse(t *testing.T) {
 		"const e = await nango.get({endpoint: '/x', headers: {'X-A': 'b'}}).catch((e) => e);",
 		"const json = e.toJSON();",
 		"return {own: Object.keys(e), json: Object.keys(json), code: json.code, url: json.config.url, method: json.config.method,",
-		"  header: json.config.headers['x-a'], text: String(e), where: e.stack.includes('<input>')};",
+		"  header: json.config.headers['x-a'], text: String(e), where: e.stack.includes('fn-github-dev.cjs')};",
 	))
 	wantOutput(t, res, `{
 		"own": ["message","name","isAxiosError","code","config","request","response","status"],

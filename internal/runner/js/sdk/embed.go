@@ -11,8 +11,8 @@ import _ "embed"
 
 //go:generate go run ./generate
 
-// Runtime is the script a VM evaluates once, after the globals named in ops.md exist. It defines __run and takes __host
-// and __loadBundle out of the global object.
+// Runtime is the script a VM evaluates once, as the body of a function with the parameters __host, __loadBundle and require
+// (ops.md). It defines one global, __run.
 //
 //go:embed runtime.js
 var Runtime string

@@ -58,8 +58,8 @@ func TestTheFacadeHasNoPrototypeAndCanNotBeFrozen(t *testing.T) {
 
 func TestUserCodeHoldsNoLineToTheHost(t *testing.T) {
 	t.Parallel()
-	res := action(t, nil, "return [typeof globalThis.__host, typeof globalThis.__loadBundle]")
-	wantOutput(t, res, `["undefined","undefined"]`)
+	res := action(t, nil, "return [typeof __host, typeof __loadBundle, typeof __run]")
+	wantOutput(t, res, `["undefined","undefined","undefined"]`)
 }
 
 func TestPropertiesPerKind(t *testing.T) {

@@ -93,7 +93,7 @@ func TestUncontrolledFetchFailures(t *testing.T) {
 		{"cancelled", `{url: 'https://a.example/'}`, host{"fetch": always(refusal{"code": "execution_timeout"})}, "execution_timeout", `{}`, 1},
 		{"a body with GET", `{url: 'https://a.example/', body: 'b'}`, nil,
 			"script_internal_error", `{"name":"TypeError","message":"Request with GET/HEAD method cannot have body."}`, 0},
-		{"no URL", `{url: 'nonsense'}`, nil, "script_internal_error", `{"name":"TypeError","message":"Invalid URL"}`, 0},
+		{"no URL", `{url: 'nonsense'}`, nil, "script_internal_error", `{"name":"TypeError","code":"ERR_INVALID_URL","message":"Invalid URL"}`, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

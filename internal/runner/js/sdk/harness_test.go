@@ -3,19 +3,17 @@ package sdk_test
 import (
 	"encoding/json"
 	"fmt"
-	"net/url"
-	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"modernc.org/quickjs"
 
 	"github.com/patchbay-dev/patchbay/internal/runner/js/sdk"
+	"github.com/patchbay-dev/patchbay/internal/runner/vm"
 )
 
-// bundleName is how this engine names code made with new Function: what the loader in testdata/globals.js uses.
-const bundleName = "<input>"
+const bundleName = "fn-github-dev.cjs"
 
 // call is one op as the host saw it.
 type call struct {
@@ -46,6 +44,9 @@ func replies(values ...any) func(map[string]any) any {
 
 // always answers with the same value.
 func always(value any) func(map[string]any) any { return func(map[string]any) any { return value } }
+
+// done answers an op whose reply is not read.
+func done(map[string]any) any { return map[string]any{} }
 
 // result is what __run resolved to, with the ops seen on the way.
 type result struct {
@@ -79,113 +80,74 @@ type request struct {
 	sdkVersion string
 }
 
+// engine compiles the SDK once for all tests; it lives as long as the test process.
+var engine = sync.OnceValues(func() (*vm.Engine, error) { return vm.NewEngine(sdk.Runtime) })
+
 // run executes a bundle in a fresh machine.
 func run(t *testing.T, h host, req request, bundle string) result {
 	t.Helper()
-	vm, err := quickjs.NewVM()
+	e, err := engine()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer vm.Close()
-	vm.SetGCThreshold(64 << 20)
-	var res result
-	err = vm.RegisterHostFunc("native", func(args []any) (any, error) {
-		op, payload := args[0].(string), args[1].(string)
-		switch op {
-		case "require":
-			source, err := os.ReadFile("../" + payload + "/" + payload + ".js")
-			return string(source), err
-		case "byteLength":
-			return len(payload), nil
-		case "url":
-			return parseURL(payload)
+	code, err := e.CompileBundle(bundleName, bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	machine, err := e.New(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := machine.Close(); err != nil {
+			t.Error(err)
 		}
-		return answer(t, h, &res, op, payload)
+	}()
+	var res result
+	outcome := machine.Run(vm.Job{
+		Bundle: code,
+		Request: mustJSON(t, map[string]any{
+			"kind":    req.kind,
+			"bundle":  map[string]any{"name": bundleName, "sdkVersion": req.sdkVersion},
+			"input":   req.input,
+			"context": req.context,
+		}),
+		Call: func(id uint32, op, payload string) error { return answer(t, h, &res, machine, id, op, payload) },
 	})
-	if err != nil {
-		t.Fatal(err)
+	if outcome.Err != nil {
+		t.Fatalf("__run did not settle: %v", outcome.Err)
 	}
-	globals, err := os.ReadFile("testdata/globals.js")
-	if err != nil {
-		t.Fatal(err)
+	if len(outcome.Unhandled) > 0 {
+		t.Errorf("promises nobody waited for were rejected: %v", outcome.Unhandled)
 	}
-	if _, err := vm.Eval("{"+string(globals)+"\n"+sdk.Runtime+"\n}", quickjs.EvalGlobal); err != nil {
-		t.Fatal(err)
-	}
-	text := mustJSON(t, map[string]any{
-		"kind":    req.kind,
-		"bundle":  map[string]any{"code": bundle, "name": bundleName, "sdkVersion": req.sdkVersion},
-		"input":   req.input,
-		"context": req.context,
-	})
-	if _, err := vm.Eval("let out; __run("+mustJSON(t, text)+").then((r) => { out = r; })", quickjs.EvalGlobal); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := vm.ExecutePendingJobs(); err != nil {
-		t.Fatal(err)
-	}
-	out, err := vm.Eval("out", quickjs.EvalGlobal)
-	if err != nil {
-		t.Fatal(err)
-	}
-	settled, ok := out.(string)
-	if !ok {
-		t.Fatalf("__run did not settle: %v", out)
-	}
-	if err := json.Unmarshal([]byte(settled), &res); err != nil {
-		t.Fatalf("result %q: %v", settled, err)
+	if err := json.Unmarshal([]byte(outcome.Result), &res); err != nil {
+		t.Fatalf("result %q: %v", outcome.Result, err)
 	}
 	return res
 }
 
-func answer(t *testing.T, h host, res *result, op, payload string) (any, error) {
+func answer(t *testing.T, h host, res *result, machine *vm.VM, id uint32, op, payload string) error {
 	var request map[string]any
 	if err := json.Unmarshal([]byte(payload), &request); err != nil {
-		return nil, fmt.Errorf("op %s: %w", op, err)
+		return fmt.Errorf("op %s: %w", op, err)
 	}
 	res.Calls = append(res.Calls, call{op, request})
 	respond, ok := h[op]
 	switch {
 	case !ok && op == "log":
-		respond = always(map[string]any{})
+		respond = done
 	case !ok:
 		t.Errorf("unexpected op %s %s", op, payload)
 		respond = always(refusal{"code": "unexpected", "message": "unexpected op " + op})
 	}
 	switch v := respond(request).(type) {
 	case refusal:
-		return mustJSON(t, map[string]any{"error": v}), nil
+		machine.Deliver(id, false, mustJSON(t, v))
 	case silence:
-		return `{"never":true}`, nil
 	default:
-		return mustJSON(t, map[string]any{"reply": mustJSON(t, v)}), nil
+		machine.Deliver(id, true, mustJSON(t, v))
 	}
-}
-
-func parseURL(payload string) (any, error) {
-	var parts [2]string
-	if err := json.Unmarshal([]byte(payload), &parts); err != nil {
-		return nil, err
-	}
-	u, err := url.Parse(parts[0])
-	if base, baseErr := url.Parse(parts[1]); err == nil && parts[1] != "" && baseErr == nil {
-		u = base.ResolveReference(u)
-	}
-	if err != nil || u.Scheme == "" {
-		return `{"error":true}`, nil
-	}
-	if u.Path == "" {
-		u.Path = "/"
-	}
-	fields := map[string]string{
-		"href": u.String(), "origin": u.Scheme + "://" + u.Host, "protocol": u.Scheme + ":", "host": u.Host,
-		"pathname": u.EscapedPath(), "search": "",
-	}
-	if u.RawQuery != "" {
-		fields["search"] = "?" + u.RawQuery
-	}
-	text, err := json.Marshal(fields)
-	return string(text), err
+	return nil
 }
 
 func mustJSON(t *testing.T, v any) string {
@@ -216,7 +178,7 @@ func action(t *testing.T, h host, body string, more ...map[string]any) result {
 	return zeroYAML(t, h, "action", "action", body, more...)
 }
 
-// sync runs body as the exec of a sync; its output is true, so tests look at the ops, or at `report`ed values.
+// syncRun runs body as the exec of a sync; its output is true, so tests look at the ops.
 func syncRun(t *testing.T, h host, body string, more ...map[string]any) result {
 	t.Helper()
 	return zeroYAML(t, h, "sync", "sync", body, more...)

@@ -4,8 +4,6 @@ import (
 	"testing"
 )
 
-var done = always(map[string]any{})
-
 func TestBatchesAreSentInChunksOfAThousand(t *testing.T) {
 	t.Parallel()
 	for method, op := range map[string]string{
@@ -32,6 +30,24 @@ func TestBatchesAreSentInChunksOfAThousand(t *testing.T) {
 			wantEqual(t, sizes, `[1000,1000,1]`)
 		})
 	}
+}
+
+func TestBigRecordsGoInSmallerRequests(t *testing.T) {
+	t.Parallel()
+	res := syncRun(t, host{"records.save": done}, lines(
+		"const record = (id, size) => ({id, text: 'x'.repeat(size)});",
+		"await nango.batchSave([record('1', 3e6), record('2', 3e6), record('3', 3e6), record('4', 9e6), record('5', 1)], 'M');",
+	))
+	wantOutput(t, res, `true`)
+	var ids [][]any
+	for _, r := range res.of("records.save") {
+		var chunk []any
+		for _, record := range r["records"].([]any) {
+			chunk = append(chunk, record.(map[string]any)["id"])
+		}
+		ids = append(ids, chunk)
+	}
+	wantEqual(t, ids, `[["1","2"],["3"],["4"],["5"]]`)
 }
 
 func TestNothingToSaveIsNoCall(t *testing.T) {

@@ -213,14 +213,6 @@ func TestOutputOfAnAction(t *testing.T) {
 	}
 }
 
-func TestOutputLargerThanTheLimitFails(t *testing.T) {
-	t.Parallel()
-	limit := map[string]any{"outputLimitBytes": 10}
-	wantOutput(t, action(t, nil, "return 'é'.repeat(4)", limit), `"éééé"`)
-	wantFailure(t, action(t, nil, "return 'é'.repeat(5)", limit), "script_internal_error",
-		`{"name":"Error","message":"Output size is too large: 12 bytes, at most 10 are allowed"}`)
-}
-
 func TestCallsLeftRunningAreWarnedAbout(t *testing.T) {
 	t.Parallel()
 	h := host{"http": always(silence{}), "records.save": always(silence{})}
@@ -235,8 +227,8 @@ func TestCallsLeftRunningAreWarnedAbout(t *testing.T) {
 
 func TestAResultIsThereEvenForARequestThatMakesNoSense(t *testing.T) {
 	t.Parallel()
-	res := run(t, nil, request{kind: "action"}, "syntax error here")
-	if res.OK || res.Error.Type != "script_internal_error" || res.Error.Payload["name"] != "SyntaxError" {
-		t.Errorf("result %+v", res)
-	}
+	res := run(t, nil, request{kind: "dance", sdkVersion: zero}, "exports.default = async () => 1")
+	wantFailure(t, res, "script_internal_error", `{"name":"Error","message":"Unknown kind of run \"dance\""}`)
+	res = run(t, nil, request{}, "exports.default = async () => 1")
+	wantFailure(t, res, "script_internal_error", `{"name":"Error","message":"Unknown kind of run \"\""}`)
 }

@@ -197,12 +197,20 @@
      * @param {object} [request]
      * @returns {Promise<any>} the reply, `{}` when the host answered nothing
      */
-    async call(op, request = {}) {
+    call(op, request = {}) {
+      return this.callText(op, JSON.stringify(request));
+    }
+    /**
+     * @param {string} op
+     * @param {string} json the request, already text
+     * @returns {Promise<any>} as call
+     */
+    async callText(op, json) {
       const site = new Error().stack;
       const counted = op !== "log";
       if (counted) this.pending++;
       try {
-        const text = await this.#call(op, JSON.stringify(request));
+        const text = await this.#call(op, json);
         return text ? JSON.parse(text) ?? {} : {};
       } catch (cause) {
         const err = refusal(op, cause);
@@ -319,99 +327,6 @@
     return out;
   }
 
-  // src/limiter.js
-  var MAX_ENTRIES = 1e3;
-  var MAX_DEPTH = 10;
-  var MAX_BYTES = 99e3;
-  var CUT = "[...]";
-  var TRUNCATED = "... (truncated)";
-  var DROPPED_KEYS = /* @__PURE__ */ new Set(["stack", "trace", "httpAgent", "httpsAgent", "_sessionCache", "__proto__"]);
-  function limit(value) {
-    return fit(copy(value, 0, []), MAX_BYTES);
-  }
-  function stableStringify(value) {
-    const plain = copy(value, 0, []);
-    return plain === void 0 ? String(value) : JSON.stringify(plain);
-  }
-  function truncateText(text, maxBytes = MAX_BYTES) {
-    if (text.length * 3 <= maxBytes || byteLength(text) <= maxBytes) return text;
-    const cut = Buffer.from(text.slice(0, maxBytes), "utf8").subarray(0, maxBytes).toString("utf8");
-    return cut.replace(/\ufffd+$/, "") + TRUNCATED;
-  }
-  function byteLength(text) {
-    return Buffer.byteLength(text, "utf8");
-  }
-  function copy(value, depth, parents) {
-    if (typeof value === "bigint") return String(value);
-    if (typeof value === "number") return Number.isFinite(value) ? value : null;
-    if (value === null || typeof value === "string" || typeof value === "boolean") return value;
-    if (typeof value !== "object") return void 0;
-    if (parents.includes(value)) return "[Circular]";
-    if (Buffer.isBuffer(value)) return `[Buffer: ${value.length} bytes]`;
-    if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString();
-    if (depth > MAX_DEPTH) return CUT;
-    const inner = [...parents, value];
-    if (Array.isArray(value)) {
-      return value.map((item, i) => i >= MAX_ENTRIES && isTree(item) ? CUT : copy(item, depth + 1, inner) ?? null);
-    }
-    const source = value instanceof Error && typeof value.toJSON !== "function" ? errorFields(value) : unwrapped(value);
-    if (!isTree(source) || Array.isArray(source)) return copy(source, depth, inner);
-    const out = {};
-    Object.keys(source).sort().forEach((key, i) => {
-      if (DROPPED_KEYS.has(key)) return;
-      if (key.toLowerCase() === "authorization") {
-        out[key] = "[Redacted]";
-        return;
-      }
-      const item = source[key];
-      const kept = i >= MAX_ENTRIES && isTree(item) ? CUT : copy(item, depth + 1, inner);
-      if (kept !== void 0) out[key] = kept;
-    });
-    return out;
-  }
-  function isTree(value) {
-    return value !== null && typeof value === "object";
-  }
-  function unwrapped(value) {
-    return typeof value.toJSON === "function" ? value.toJSON() : value;
-  }
-  function errorFields(err) {
-    return { ...err, name: err.name, message: err.message };
-  }
-  function fit(value, budget) {
-    const size = jsonSize(value);
-    if (size <= budget) return value;
-    if (typeof value === "string") {
-      for (let bytes = budget - TRUNCATED.length - 2; bytes > 0; bytes = Math.floor(bytes / 2)) {
-        const kept2 = truncateText(value, bytes);
-        if (jsonSize(kept2) <= budget) return kept2;
-      }
-      return CUT;
-    }
-    if (!isTree(value)) return CUT;
-    const isList = Array.isArray(value);
-    const bySize = Object.keys(value).map((key) => ({ key, size: jsonSize(value[key]) + (isList ? 1 : jsonSize(key) + 2) })).sort((a, b) => a.size - b.size);
-    const kept = /* @__PURE__ */ new Map();
-    let left = budget - 2;
-    for (const { key, size: entry } of bySize) {
-      if (entry <= left) {
-        kept.set(key, value[key]);
-        left -= entry;
-        continue;
-      }
-      const overhead = entry - jsonSize(value[key]);
-      if (left - overhead < 100) continue;
-      const part = fit(value[key], left - overhead);
-      kept.set(key, part);
-      left -= jsonSize(part) + overhead;
-    }
-    const keys = Object.keys(value).filter((key) => kept.has(key));
-    return isList ? keys.map((key) => kept.get(key)) : Object.fromEntries(keys.map((key) => [key, kept.get(key)]));
-  }
-  function jsonSize(value) {
-    return byteLength(JSON.stringify(value));
-  }
-
   // src/load.js
   function load(loadBundle, bundle) {
     const exports = loadBundle(bundle.code, bundle.name);
@@ -424,6 +339,7 @@
   }
   var TYPES = { sync: "sync", webhook: "sync", action: "action", "on-event": "onEvent" };
   function entryPoint(kind, { exports, definition }, sdkVersion) {
+    if (!Object.hasOwn(TYPES, kind)) throw new Error(`Unknown kind of run "${kind}"`);
     if (typeof definition === "function") return legacy(kind, exports, definition);
     if (!String(sdkVersion ?? "").includes("-zero")) throw new Error("Invalid script configuration");
     if (definition.type !== TYPES[kind]) {
@@ -1012,6 +928,99 @@ Content-Type: ${value.type || "application/octet-stream"}`;
     };
   }
 
+  // src/limiter.js
+  var MAX_ENTRIES = 1e3;
+  var MAX_DEPTH = 10;
+  var MAX_BYTES = 99e3;
+  var CUT = "[...]";
+  var TRUNCATED = "... (truncated)";
+  var DROPPED_KEYS = /* @__PURE__ */ new Set(["stack", "trace", "httpAgent", "httpsAgent", "_sessionCache", "__proto__"]);
+  function limit(value) {
+    return fit(copy(value, 0, []), MAX_BYTES);
+  }
+  function stableStringify(value) {
+    const plain = copy(value, 0, []);
+    return plain === void 0 ? String(value) : JSON.stringify(plain);
+  }
+  function truncateText(text, maxBytes = MAX_BYTES) {
+    if (text.length * 3 <= maxBytes || byteLength(text) <= maxBytes) return text;
+    const cut = Buffer.from(text.slice(0, maxBytes), "utf8").subarray(0, maxBytes).toString("utf8");
+    return cut.replace(/\ufffd+$/, "") + TRUNCATED;
+  }
+  function byteLength(text) {
+    return Buffer.byteLength(text, "utf8");
+  }
+  function copy(value, depth, parents) {
+    if (typeof value === "bigint") return String(value);
+    if (typeof value === "number") return Number.isFinite(value) ? value : null;
+    if (value === null || typeof value === "string" || typeof value === "boolean") return value;
+    if (typeof value !== "object") return void 0;
+    if (parents.includes(value)) return "[Circular]";
+    if (Buffer.isBuffer(value)) return `[Buffer: ${value.length} bytes]`;
+    if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString();
+    if (depth > MAX_DEPTH) return CUT;
+    const inner = [...parents, value];
+    if (Array.isArray(value)) {
+      return value.map((item, i) => i >= MAX_ENTRIES && isTree(item) ? CUT : copy(item, depth + 1, inner) ?? null);
+    }
+    const source = value instanceof Error && typeof value.toJSON !== "function" ? errorFields(value) : unwrapped(value);
+    if (!isTree(source) || Array.isArray(source)) return copy(source, depth, inner);
+    const out = {};
+    Object.keys(source).sort().forEach((key, i) => {
+      if (DROPPED_KEYS.has(key)) return;
+      if (key.toLowerCase() === "authorization") {
+        out[key] = "[Redacted]";
+        return;
+      }
+      const item = source[key];
+      const kept = i >= MAX_ENTRIES && isTree(item) ? CUT : copy(item, depth + 1, inner);
+      if (kept !== void 0) out[key] = kept;
+    });
+    return out;
+  }
+  function isTree(value) {
+    return value !== null && typeof value === "object";
+  }
+  function unwrapped(value) {
+    return typeof value.toJSON === "function" ? value.toJSON() : value;
+  }
+  function errorFields(err) {
+    return { ...err, name: err.name, message: err.message };
+  }
+  function fit(value, budget) {
+    const size = jsonSize(value);
+    if (size <= budget) return value;
+    if (typeof value === "string") {
+      for (let bytes = budget - TRUNCATED.length - 2; bytes > 0; bytes = Math.floor(bytes / 2)) {
+        const kept2 = truncateText(value, bytes);
+        if (jsonSize(kept2) <= budget) return kept2;
+      }
+      return CUT;
+    }
+    if (!isTree(value)) return CUT;
+    const isList = Array.isArray(value);
+    const bySize = Object.keys(value).map((key) => ({ key, size: jsonSize(value[key]) + (isList ? 1 : jsonSize(key) + 2) })).sort((a, b) => a.size - b.size);
+    const kept = /* @__PURE__ */ new Map();
+    let left = budget - 2;
+    for (const { key, size: entry } of bySize) {
+      if (entry <= left) {
+        kept.set(key, value[key]);
+        left -= entry;
+        continue;
+      }
+      const overhead = entry - jsonSize(value[key]);
+      if (left - overhead < 100) continue;
+      const part = fit(value[key], left - overhead);
+      kept.set(key, part);
+      left -= jsonSize(part) + overhead;
+    }
+    const keys = Object.keys(value).filter((key) => kept.has(key));
+    return isList ? keys.map((key) => kept.get(key)) : Object.fromEntries(keys.map((key) => [key, kept.get(key)]));
+  }
+  function jsonSize(value) {
+    return byteLength(JSON.stringify(value));
+  }
+
   // src/log.js
   var ORDER = ["debug", "info", "warn", "error", "off"];
   var LEGACY_LEVELS = { verbose: "debug", silly: "debug", http: "info" };
@@ -1289,6 +1298,7 @@ Content-Type: ${value.type || "application/octet-stream"}`;
 
   // src/records.js
   var BATCH_SIZE = 1e3;
+  var BATCH_TEXT = 8e6;
   var PAGE_SIZE = 100;
   function createRecords({ host: host2, log }) {
     const written = /* @__PURE__ */ new Set();
@@ -1297,10 +1307,10 @@ Content-Type: ${value.type || "application/octet-stream"}`;
       if (!records || records.length === 0) return true;
       if (!Array.isArray(records)) throw new TypeError(`${verb} ${model}: records must be an array`);
       written.add(model);
-      for (let from = 0; from < records.length; from += BATCH_SIZE) {
-        const chunk = records.slice(from, from + BATCH_SIZE).map(withoutMetadata);
+      const head = `{"model":${JSON.stringify(String(model))},"records":[`;
+      for (const list of requestTexts(records)) {
         try {
-          await host2.call(op, { model, records: chunk });
+          await host2.callText(op, `${head}${list}]}`);
         } catch (err) {
           if (isCancellation(err)) throw err;
           throw renamed(err, `Failed to ${verb} records: ${err?.message}`);
@@ -1357,6 +1367,21 @@ Content-Type: ${value.type || "application/octet-stream"}`;
       deleteRecordsFromPreviousExecutions: async (model) => deletedKeys(await host2.call("records.deletePrevious", { model })),
       setMergingStrategy
     };
+  }
+  function* requestTexts(records) {
+    let texts = [];
+    let size = 0;
+    for (const record of records) {
+      const text = JSON.stringify(withoutMetadata(record)) ?? "null";
+      if (texts.length === BATCH_SIZE || texts.length > 0 && size + text.length > BATCH_TEXT) {
+        yield texts.join(",");
+        texts = [];
+        size = 0;
+      }
+      texts.push(text);
+      size += text.length;
+    }
+    yield texts.join(",");
   }
   function withoutMetadata(record) {
     if (record === null || typeof record !== "object" || !("_nango_metadata" in record)) return record;
@@ -1542,12 +1567,7 @@ ${stack}`;
     } finally {
       if (host2.pending > 0) warnUnfinished(host2, nango);
     }
-    const text = JSON.stringify(output) ?? "null";
-    const max = context.outputLimitBytes;
-    if (max && byteLength(text) > max) {
-      throw new Error(`Output size is too large: ${byteLength(text)} bytes, at most ${max} are allowed`);
-    }
-    return text;
+    return JSON.stringify(output) ?? "null";
   }
   function warnUnfinished(host2, nango) {
     const calls = host2.pending === 1 ? "1 call" : `${host2.pending} calls`;
@@ -1557,7 +1577,5 @@ ${stack}`;
   // src/main.js
   var host = __host;
   var vm = { call: (op, json) => host.call(op, json), loadBundle: __loadBundle, require: __require };
-  Reflect.deleteProperty(globalThis, "__host");
-  Reflect.deleteProperty(globalThis, "__loadBundle");
   Object.defineProperty(globalThis, "__run", { value: (requestJSON) => run(vm, requestJSON), configurable: true });
 })();

@@ -22,13 +22,22 @@ export class Host {
      * @param {object} [request]
      * @returns {Promise<any>} the reply, `{}` when the host answered nothing
      */
-    async call(op, request = {}) {
+    call(op, request = {}) {
+        return this.callText(op, JSON.stringify(request));
+    }
+
+    /**
+     * @param {string} op
+     * @param {string} json the request, already text
+     * @returns {Promise<any>} as call
+     */
+    async callText(op, json) {
         // Taken before the first await: afterwards the frames of the user's function are gone.
         const site = new Error().stack;
         const counted = op !== 'log';
         if (counted) this.pending++;
         try {
-            const text = await this.#call(op, JSON.stringify(request));
+            const text = await this.#call(op, json);
             return text ? (JSON.parse(text) ?? {}) : {};
         } catch (cause) {
             const err = refusal(op, cause);

@@ -34,7 +34,7 @@ export function truncateText(text, maxBytes = MAX_BYTES) {
     return cut.replace(/\ufffd+$/, '') + TRUNCATED;
 }
 
-export function byteLength(text) {
+function byteLength(text) {
     return Buffer.byteLength(text, 'utf8');
 }
 

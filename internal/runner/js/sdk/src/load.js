@@ -25,6 +25,7 @@ const TYPES = { sync: 'sync', webhook: 'sync', action: 'action', 'on-event': 'on
  * @returns {(nango: object, input: any) => Promise<any>} resolves to the output of the run
  */
 export function entryPoint(kind, { exports, definition }, sdkVersion) {
+    if (!Object.hasOwn(TYPES, kind)) throw new Error(`Unknown kind of run "${kind}"`);
     if (typeof definition === 'function') return legacy(kind, exports, definition);
     if (!String(sdkVersion ?? '').includes('-zero')) throw new Error('Invalid script configuration');
     if (definition.type !== TYPES[kind]) {

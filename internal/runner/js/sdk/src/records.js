@@ -4,6 +4,8 @@ import { isCancellation, renamed } from './errors.js';
 
 /** Records per request: one transaction of the host, which also drops duplicate ids within one request only. */
 const BATCH_SIZE = 1_000;
+/** Text per request, in UTF-16 units, unless a single record is larger: a thousand big records must fit the VM's memory. */
+const BATCH_TEXT = 8_000_000;
 /** Ids per look-up, and records per page when listing. */
 const PAGE_SIZE = 100;
 
@@ -18,10 +20,10 @@ export function createRecords({ host, log }) {
         if (!records || records.length === 0) return true;
         if (!Array.isArray(records)) throw new TypeError(`${verb} ${model}: records must be an array`);
         written.add(model);
-        for (let from = 0; from < records.length; from += BATCH_SIZE) {
-            const chunk = records.slice(from, from + BATCH_SIZE).map(withoutMetadata);
+        const head = `{"model":${JSON.stringify(String(model))},"records":[`;
+        for (const list of requestTexts(records)) {
             try {
-                await host.call(op, { model, records: chunk });
+                await host.callText(op, `${head}${list}]}`);
             } catch (err) {
                 if (isCancellation(err)) throw err;
                 throw renamed(err, `Failed to ${verb} records: ${err?.message}`);
@@ -84,6 +86,23 @@ export function createRecords({ host, log }) {
             deletedKeys(await host.call('records.deletePrevious', { model })),
         setMergingStrategy
     };
+}
+
+/** Each record becomes text once; yields the inside of one request's list at a time. */
+function* requestTexts(records) {
+    let texts = [];
+    let size = 0;
+    for (const record of records) {
+        const text = JSON.stringify(withoutMetadata(record)) ?? 'null';
+        if (texts.length === BATCH_SIZE || (texts.length > 0 && size + text.length > BATCH_TEXT)) {
+            yield texts.join(',');
+            texts = [];
+            size = 0;
+        }
+        texts.push(text);
+        size += text.length;
+    }
+    yield texts.join(',');
 }
 
 /** Records read from the cache may be written back: the platform's own field is not the user's. */

@@ -2,7 +2,6 @@
 
 import { Host } from './host.js';
 import { inspect } from './inspect.js';
-import { byteLength } from './limiter.js';
 import { entryPoint, load } from './load.js';
 import { createNango } from './nango.js';
 import { toResultError } from './result.js';
@@ -49,12 +48,7 @@ async function execute(vm, request) {
     } finally {
         if (host.pending > 0) warnUnfinished(host, nango);
     }
-    const text = JSON.stringify(output) ?? 'null';
-    const max = context.outputLimitBytes;
-    if (max && byteLength(text) > max) {
-        throw new Error(`Output size is too large: ${byteLength(text)} bytes, at most ${max} are allowed`);
-    }
-    return text;
+    return JSON.stringify(output) ?? 'null';
 }
 
 /** Not awaited: the result does not wait for work the function itself did not wait for. */
