@@ -29,12 +29,9 @@ func TestEveryPackageSaysWhatItIs(t *testing.T) {
 			continue
 		}
 		doc := f.syntax.Doc.Text()
-		want := "Package " + f.syntax.Name.Name + " "
-		if f.syntax.Name.Name == "main" {
-			want = "Command "
-		}
-		if doc != "" && !strings.HasPrefix(doc, want) {
-			t.Errorf("%s: the package comment does not begin with %q", f.name, want)
+		name := f.syntax.Name.Name
+		if doc != "" && name != "main" && !strings.HasPrefix(doc, "Package "+name+" ") {
+			t.Errorf("%s: the package comment does not begin with %q", f.name, "Package "+name)
 		}
 		documented[f.folder] = documented[f.folder] || doc != ""
 	}

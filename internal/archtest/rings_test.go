@@ -74,38 +74,45 @@ func TestImportsFollowTheRings(t *testing.T) {
 	t.Parallel()
 	table := loadRings(t)
 	for _, f := range goFiles(t) {
-		from := table.of(f.folder)
-		if from < 0 && !within(f.folder, outside) {
+		if table.of(f.folder) < 0 && !within(f.folder, outside) {
 			t.Errorf("%s: %s is in no ring; add it to internal/archtest/rings.yaml", f.name, f.folder)
-			continue
 		}
 		for _, imported := range f.imports() {
-			for _, x := range table.Forbidden {
-				if within(imported, x.Packages) {
-					t.Errorf("%s imports %s: %s", f.name, imported, x.Reason)
-				}
-			}
-			if from < 0 || !f.isProduct() {
-				continue
-			}
-			for _, x := range table.Restricted {
-				if restrictedMatch(imported, x.Packages) && !within(f.folder, x.Only) {
-					t.Errorf("%s imports %s: %s", f.name, imported, x.Reason)
-				}
-			}
-			folder, ours := strings.CutPrefix(imported, module+"/")
-			if !ours {
-				continue
-			}
-			to := table.of(folder)
-			if to < 0 {
-				t.Errorf("%s imports %s, which is in no ring", f.name, imported)
-			} else if !table.allows(from, to) {
-				t.Errorf("%s imports %s: ring %s may not import ring %s (%s)",
-					f.name, imported, table.Rings[from].Name, table.Rings[to].Name, table.Rings[to].Reason)
+			for _, fault := range table.faults(f, imported) {
+				t.Errorf("%s imports %s: %s", f.name, imported, fault)
 			}
 		}
 	}
+}
+
+// faults says what is wrong with an import.
+func (r rings) faults(f goFile, imported string) []string {
+	var found []string
+	for _, x := range r.Forbidden {
+		if within(imported, x.Packages) {
+			found = append(found, x.Reason)
+		}
+	}
+	from := r.of(f.folder)
+	if from < 0 || !f.isProduct() {
+		return found
+	}
+	for _, x := range r.Restricted {
+		if restrictedMatch(imported, x.Packages) && !within(f.folder, x.Only) {
+			found = append(found, x.Reason)
+		}
+	}
+	folder, ours := strings.CutPrefix(imported, module+"/")
+	if !ours {
+		return found
+	}
+	switch to := r.of(folder); {
+	case to < 0:
+		found = append(found, "it is in no ring")
+	case !r.allows(from, to):
+		found = append(found, fmt.Sprintf("ring %s may not import ring %s: %s", r.Rings[from].Name, r.Rings[to].Name, r.Rings[to].Reason))
+	}
+	return found
 }
 
 // restrictedMatch is within for import paths; packages of the standard library match exactly, so that log is not log/slog.
