@@ -58,9 +58,17 @@ func (s Vault) SwapKeyset(ctx context.Context, was, now vault.StoredKeyset) (boo
 	return n == 1, nil
 }
 
-// sealedColumns are all columns with sealed values; their names end in _sealed, which a test relies on to find a forgotten
-// one. A domain with a new one adds its line here.
-var sealedColumns = []sealedColumn{}
+// sealedColumns are all columns with sealed values. The vault refuses to seal for any other, so a forgotten one shows at once.
+var sealedColumns = []sealedColumn{
+	sealedBy("api_keys", "secret", "uuid"),
+	sealedBy("environment_settings", "signing_key", "environment_uuid"),
+	sealedBy("environment_settings", "previous_signing_key", "environment_uuid"),
+	sealedBy("environment_settings", "otlp_headers", "environment_uuid"),
+	sealedBy("environment_settings", "variables", "environment_uuid"),
+	sealedBy("integrations", "secrets", "uuid"),
+	sealedBy("connections", "credentials", "uuid"),
+	sealedBy("connections", "config", "uuid"),
+}
 
 // Sealed gives every sealed column to the vault.
 func (s *Store) Sealed() []vault.Sealed {

@@ -133,7 +133,9 @@ func KeyID(sealed []byte) (id uint32, ok bool) {
 
 func newDataKeyset() (*keyset.Handle, error) { return keyset.NewHandle(aead.AES256GCMKeyTemplate()) }
 
-func newLookupKeyset() (*keyset.Handle, error) { return keyset.NewHandle(prf.HMACSHA256PRFKeyTemplate()) }
+func newLookupKeyset() (*keyset.Handle, error) {
+	return keyset.NewHandle(prf.HMACSHA256PRFKeyTemplate())
+}
 
 // newLookup gives the function behind Hash.
 func newLookup(handle *keyset.Handle) (*prf.Set, error) {

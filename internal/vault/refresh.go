@@ -3,7 +3,6 @@ package vault
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
@@ -134,49 +133,16 @@ func (v *Vault) swap(ctx context.Context, was *ring, now StoredKeyset, handle *k
 	return swapped, err
 }
 
-// background is the goroutine that keeps the keyset fresh and finishes rotations.
-type background struct {
-	mu     sync.Mutex
-	cancel context.CancelFunc
-	done   chan struct{}
-	closed bool
-}
-
-// maintainEvery is how often Start looks for a rotation to finish.
+// maintainEvery is how often a started vault looks for a rotation to finish.
 const maintainEvery = time.Minute
 
-// Start keeps the keyset fresh and, once a minute, does what Maintain does, until Close. A process that only reads and seals
-// for a moment, such as a command, does not need it.
-func (v *Vault) Start() {
-	b := &v.background
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed || b.cancel != nil {
-		return
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	b.cancel, b.done = cancel, make(chan struct{})
-	go v.run(ctx, b.done)
+// Stop implements lifecycle.Service. A stopped vault still seals and opens.
+func (v *Vault) Stop(ctx context.Context) error {
+	v.stopListening()
+	return v.Loop.Stop(ctx)
 }
 
-// Close stops what Start started and waits for it. It may be called twice, and without Start.
-func (v *Vault) Close() error {
-	b := &v.background
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.closed {
-		b.closed = true
-		v.stopListening()
-	}
-	if b.cancel != nil {
-		b.cancel()
-		<-b.done
-	}
-	return nil
-}
-
-func (v *Vault) run(ctx context.Context, done chan<- struct{}) {
-	defer close(done)
+func (v *Vault) run(ctx context.Context) error {
 	refresh := time.NewTicker(v.opts.Lease / 3)
 	defer refresh.Stop()
 	maintain := time.NewTicker(maintainEvery)
@@ -185,7 +151,7 @@ func (v *Vault) run(ctx context.Context, done chan<- struct{}) {
 		var err error
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-v.nudge:
 			_, err = v.look(ctx)
 		case <-refresh.C:
@@ -193,8 +159,8 @@ func (v *Vault) run(ctx context.Context, done chan<- struct{}) {
 		case <-maintain.C:
 			err = v.Maintain(ctx)
 		}
-		if err != nil && ctx.Err() == nil {
-			v.opts.Logger.ErrorContext(ctx, "vault", "err", err)
+		if err != nil {
+			return err
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/prf"
 
+	"github.com/patchbay-dev/patchbay/internal/lifecycle"
 	"github.com/patchbay-dev/patchbay/internal/secret"
 )
 
@@ -94,7 +95,12 @@ func (n Notice) String() string {
 }
 
 // Vault seals and opens values. It is safe for concurrent use.
+//
+// It is a lifecycle.Service: started, it keeps the keyset fresh and does once a minute what Maintain does. A process that reads
+// and seals for a moment only, such as a command, need not start it.
 type Vault struct {
+	*lifecycle.Loop
+
 	opts   Options
 	master atomic.Pointer[master]
 	lookup *prf.Set
@@ -109,7 +115,6 @@ type Vault struct {
 
 	stopListening func()
 	nudge         chan struct{}
-	background    background
 }
 
 // Open opens the vault, creating the keysets at the first start. The notice is to be shown to the operator. A master key
@@ -121,6 +126,7 @@ func Open(ctx context.Context, opts Options) (*Vault, Notice, error) {
 		table, column := s.Place()
 		v.places[place{table, column}] = struct{}{}
 	}
+	v.Loop = lifecycle.NewLoop("vault", opts.Logger, v.run)
 	notice, err := v.open(ctx)
 	if err != nil {
 		return nil, Notice{}, fmt.Errorf("open the vault: %w", err)
