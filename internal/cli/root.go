@@ -54,6 +54,7 @@ func newRoot() *cobra.Command {
 		return usageError{fmt.Errorf("%w\nSee `%s --help`", err, cmd.CommandPath())}
 	})
 	root.AddCommand(
+		newServeCommand(),
 		newVersionCommand(),
 	)
 	return root
