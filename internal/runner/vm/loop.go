@@ -71,7 +71,7 @@ func (v *VM) Run(job Job) Outcome {
 		v.q.SetMemoryLimit(uintptr(job.Memory))
 	}
 	v.watch.limit = job.CPU
-	v.turn(func() error { _, err := v.call("run", job.Request); return err })
+	v.turn(func() error { return v.do("run", job.Request) })
 	for !v.over() {
 		v.wait()
 	}
@@ -119,10 +119,10 @@ func (v *VM) wait() {
 	if answered && e.call != 0 {
 		v.calls--
 		v.watch.spent = 0
-		v.turn(func() error { _, err := v.call("deliver", int(e.call), e.ok, e.text); return err })
+		v.turn(func() error { return v.do("deliver", int(e.call), e.ok, e.text) })
 	}
 	if due {
-		v.turn(func() error { _, err := v.call("fire", id); return err })
+		v.turn(func() error { return v.do("fire", id) })
 	}
 }
 

@@ -11,6 +11,8 @@ var natives = map[string]func(args []string) (any, error){
 	"bytes":  nativeBytes,
 	"string": nativeString,
 	"decode": nativeDecode,
+	"size":   func(args []string) (any, error) { return len(arg(args, 0)), nil },
+	"valid":  nativeValid,
 
 	"url.parse": nativeURLParse,
 	"url.set":   nativeURLSet,

@@ -98,6 +98,20 @@ func fromUTF16(raw []byte, order binary.ByteOrder) string {
 	return string(utf16.Decode(units))
 }
 
+func validUTF16(raw []byte, order binary.ByteOrder) bool {
+	for ; len(raw) >= 2; raw = raw[2:] {
+		unit := order.Uint16(raw)
+		if !utf16.IsSurrogate(rune(unit)) {
+			continue
+		}
+		if len(raw) < 4 || utf16.DecodeRune(rune(unit), rune(order.Uint16(raw[2:]))) == utf8.RuneError {
+			return false
+		}
+		raw = raw[2:]
+	}
+	return len(raw) == 0
+}
+
 // repairUTF8 replaces what is not UTF-8 by U+FFFD, one for each maximal part of a valid sequence (the Encoding standard's
 // practice), where Go's own conversion makes one for each byte.
 func repairUTF8(raw []byte) string {
@@ -142,6 +156,15 @@ func brokenLength(raw []byte) int {
 	return n
 }
 
+// nativeValid (base64) is "utf8" if the bytes are.
+func nativeValid(args []string) (any, error) {
+	raw, err := base64.StdEncoding.DecodeString(arg(args, 0))
+	if err != nil || !utf8.Valid(raw) {
+		return "", err
+	}
+	return "utf8", nil
+}
+
 // nativeDecode (encoding, base64, "fatal" or "") is TextDecoder's decoding of a complete text, byte order mark included.
 func nativeDecode(args []string) (any, error) {
 	raw, err := base64.StdEncoding.DecodeString(arg(args, 1))
@@ -160,12 +183,12 @@ func nativeDecode(args []string) (any, error) {
 		if arg(args, 0) == "utf-16be" {
 			order = binary.BigEndian
 		}
+		if fatal && !validUTF16(raw, order) {
+			return nil, fmt.Errorf("the encoded data was not valid for encoding %s", arg(args, 0))
+		}
 		s := fromUTF16(raw, order)
 		if len(raw)%2 != 0 {
 			s += "\ufffd"
-		}
-		if fatal && strings.ContainsRune(s, utf8.RuneError) {
-			return nil, fmt.Errorf("the encoded data was not valid for encoding %s", arg(args, 0))
 		}
 		return s, nil
 	case "windows-1252":

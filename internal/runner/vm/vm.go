@@ -81,7 +81,7 @@ func (v *VM) prepare(zod bool) (err error) {
 		return err
 	}
 	if zod {
-		if _, err := v.call("load", moduleZod); err != nil {
+		if err := v.do("load", moduleZod); err != nil {
 			return err
 		}
 	}
@@ -144,6 +144,16 @@ func (v *VM) loadSDK() error {
 	if found != true {
 		return errors.New("sdk: defines no __run")
 	}
+	return nil
+}
+
+// do runs one of the functions of core.js for its effect.
+func (v *VM) do(name string, args ...any) error {
+	r, err := v.core[name].CallValue(quickjs.UndefinedValue, args...)
+	if err != nil {
+		return err
+	}
+	r.Free()
 	return nil
 }
 

@@ -1,0 +1,53 @@
+package vm_test
+
+import (
+	"encoding/json"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/patchbay-dev/patchbay/internal/runner/vm"
+)
+
+const errFunction = `const err = (f, only) => {
+	try { f() } catch (e) { return only === 'name' ? e.name : [e.name, e.code ?? null, e.message.split(/[.:] /)[0].slice(0, 60)] }
+	return 'no error';
+};`
+
+// TestSurfaceIsNodes compares the language surface with what Node answers to the same expressions.
+func TestSurfaceIsNodes(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	want := strings.Split(read(t, "testdata/surface.golden"), "\n")
+	n := 0
+	for _, line := range strings.Split(read(t, "testdata/surface.js"), "\n") {
+		if line == "" || strings.HasPrefix(line, "//") {
+			continue
+		}
+		expected := want[n]
+		n++
+		out := run(t, e, "exports.default = async () => {"+errFunction+"\nreturn "+line+"\n}", vm.Job{CPU: 20 * time.Second})
+		if out.Err != nil {
+			t.Errorf("%s\n got %v\nwant %s", line, out.Err, expected)
+			continue
+		}
+		var a, b any
+		if json.Unmarshal([]byte(out.Result), &a) != nil || json.Unmarshal([]byte(expected), &b) != nil || !reflect.DeepEqual(a, b) {
+			t.Errorf("%s\n got %s\nwant %s", line, out.Result, expected)
+		}
+	}
+	if n == 0 || len(want) != n+1 {
+		t.Errorf("%d expressions, %d answers", n, len(want)-1)
+	}
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

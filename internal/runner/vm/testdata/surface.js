@@ -1,0 +1,175 @@
+// Each line that is no comment is an expression; its value as JSON must be what Node 20 gives (surface.golden, written by
+// surface.mjs). Expressions may await. "err(f)" is the error that f throws: its name, code and message's first words.
+Buffer.from('héllo wörld €😀').toString('hex')
+Buffer.from('héllo wörld €😀').toString('base64')
+Buffer.from('héllo wörld €😀').toString('base64url')
+Buffer.from('héllo', 'latin1').toString('hex')
+Buffer.from('h€llo', 'latin1').toString('hex')
+Buffer.from('h€llo', 'ascii').toString('hex')
+Buffer.from('héllo😀', 'utf16le').toString('hex')
+Buffer.from('aGk', 'base64').toString()
+Buffer.from('aGk=\n', 'base64').toString()
+Buffer.from('a-_/+G k=', 'base64').toString('hex')
+Buffer.from('_-8', 'base64url').toString('hex')
+Buffer.from('a', 'base64').length
+Buffer.from('aGk=aGk=', 'base64').toString()
+Buffer.from('616263zz64', 'hex').toString()
+Buffer.from('abc', 'hex').toString('hex')
+Buffer.from([104, 105, 256, -1, 1.9, '3', null])
+Buffer.from(new Uint8Array([1, 2, 3]))
+Buffer.from(new Uint16Array([1, 258]))
+Buffer.from(new Uint8Array([1, 2, 3]).buffer, 1, 1)
+Buffer.from(new Uint8Array([1, 2, 3]).buffer, 1)
+Buffer.from({ type: 'Buffer', data: [1, 2] })
+Buffer.from(new String('boxed')).toString()
+Buffer.from({ length: 2, 0: 7, 1: 8 })
+Buffer.from(Buffer.from('copy')).toString()
+JSON.stringify(Buffer.from('hi'))
+Buffer.from('').toString() + '|' + Buffer.from('').length
+Buffer.alloc(4).toString('hex') + Buffer.alloc(5, 'ab').toString() + Buffer.alloc(3, 1).toString('hex')
+Buffer.alloc(6, 'YQ==', 'base64').toString()
+Buffer.allocUnsafe(3).length
+Buffer.concat([Buffer.from('a'), new Uint8Array([98]), Buffer.from('c')]).toString()
+Buffer.concat([Buffer.from('abc'), Buffer.from('def')], 4).toString()
+Buffer.concat([Buffer.from('abc')], 5).toString('hex')
+Buffer.concat([]).length
+[Buffer.isBuffer(Buffer.from('')), Buffer.isBuffer(new Uint8Array(1)), Buffer.isBuffer(null)]
+[Buffer.byteLength('€'), Buffer.byteLength('aGk=', 'base64'), Buffer.byteLength('abc', 'hex'), Buffer.byteLength('ab', 'utf16le'), Buffer.byteLength(new ArrayBuffer(7))]
+[Buffer.isEncoding('UTF-8'), Buffer.isEncoding('binary'), Buffer.isEncoding('nope'), Buffer.isEncoding('')]
+Buffer.compare(Buffer.from('a'), Buffer.from('b')) + Buffer.compare(Buffer.from('ab'), Buffer.from('a'))
+Buffer.from('abcdef').slice(1, 3).toString() + Buffer.from('abcdef').slice(-2).toString() + Buffer.from('abcdef').subarray(2).toString()
+(() => { const b = Buffer.from('abc'); b.slice(1)[0] = 120; return b.toString() })()
+Buffer.from('abc').subarray(1) instanceof Buffer
+Buffer.from('abc').map((c) => c + 1).toString()
+Buffer.from('abc').equals(Buffer.from('abc')) && !Buffer.from('abc').equals(Buffer.from('abd'))
+Buffer.from('abcabc').indexOf('ca') + ',' + Buffer.from('abcabc').lastIndexOf('abc') + ',' + Buffer.from('abc').includes('x') + ',' + Buffer.from('abc').indexOf(99) + ',' + Buffer.from('abc').indexOf(Buffer.from('bc'))
+[Buffer.from('abcabc').indexOf('a', 1), Buffer.from('abcabc').indexOf('a', -2), Buffer.from('abc').indexOf(''), Buffer.from('abcabc').lastIndexOf('a', 2), Buffer.from('abcabc').lastIndexOf('c', -2)]
+(() => { const b = Buffer.alloc(8); return [b.write('héé', 1), b.toString('hex'), b.write('zz', 'latin1'), b.write('€€€', 3, 4), b.toString('hex')] })()
+Buffer.alloc(5).fill('abc').toString() + Buffer.alloc(3).fill(0x161).toString('hex') + Buffer.alloc(4).fill('x', 1, 3).toString('hex')
+(() => { const t = Buffer.alloc(4); return [Buffer.from('abcdef').copy(t, 1, 2, 9), t.toString('hex')] })()
+Buffer.from([1, 2, 3, 4]).readUInt16BE(1) + ',' + Buffer.from([1, 2, 3, 4]).readInt32LE() + ',' + Buffer.from([255, 254]).readInt16BE(0) + ',' + Buffer.from([1, 2, 3]).readUIntBE(0, 3) + ',' + Buffer.from([255, 255, 255]).readIntLE(0, 3)
+(() => { const b = Buffer.alloc(8); b.writeUInt32BE(0xdeadbeef, 0); b.writeInt16LE(-2, 4); b.writeUint8(9, 6); b.writeIntBE(-1, 7, 1); return b.toString('hex') })()
+(() => { const b = Buffer.alloc(8); b.writeDoubleBE(1.5); return b.toString('hex') + b.readDoubleBE() })()
+String(Buffer.from([1, 2, 3, 4, 5, 6, 7, 8]).readBigUInt64BE()) + String(Buffer.from([255, 255, 255, 255, 255, 255, 255, 255]).readBigInt64LE())
+Buffer.from([1, 2, 3, 4]).swap16().toString('hex') + Buffer.from([1, 2, 3, 4]).swap32().toString('hex')
+Buffer.from([0xff, 0xfe, 0x41, 0xc3]).toString()
+Buffer.from([0xe2, 0x82, 0x41, 0xf0, 0x9f, 0x98, 0x42, 0xed, 0xa0, 0x80]).toString()
+Buffer.from([0xc3, 0x41]).toString('latin1') + Buffer.from([0xc3, 0x41]).toString('ascii')
+Buffer.from([0x41, 0, 0x3d, 0xd8, 0, 0xde, 0x42]).toString('utf16le')
+Buffer.from('abcdef').toString('utf8', 1, 3) + Buffer.from('abcdef').toString('utf8', -3, 2) + Buffer.from('abc').toString(undefined, 1)
+Buffer.from('\ud800x').toString('hex')
+[...Buffer.from('ab').entries()]
+`${Buffer.from('template')}`
+Object.keys(Buffer.from('ab'))
+Buffer.from('ab').toJSON()
+new Uint8Array(Buffer.from('ab')).length
+err(() => Buffer.from(5))
+err(() => Buffer.from(null))
+err(() => Buffer.from('a', 'nope'))
+err(() => Buffer.alloc(-1))
+err(() => Buffer.alloc('5'))
+err(() => Buffer.concat('x'))
+err(() => Buffer.alloc(2).readUInt32LE(0))
+err(() => Buffer.alloc(2).writeUInt8(300))
+require('buffer').Buffer === Buffer && require('node:buffer').Buffer === Buffer
+new URL('https://user:pa%20ss@EXAMPLE.com:8443/a/../b%20c/./d?q=1&r=a b#frag')
+Object.fromEntries(['href','origin','protocol','username','password','host','hostname','port','pathname','search','hash'].map((k) => [k, new URL('https://user:pw@example.com:8443/p/a?q=1#h')[k]]))
+new URL('../x?y#z', 'https://a.example/b/c/d').href
+new URL('//other/x', 'https://a.example').href + new URL('?q', 'https://a.example/p').href + new URL('#f', 'https://a.example/p?q').href
+new URL('https://example.com:443/').host + new URL('http://example.com:80').href + new URL('HTTP://ÜBER.example/ü?ü#ü').href
+new URL('http://0x7f.1/').hostname + new URL('http://[::1]:80/').host + new URL('http://[2001:DB8::0:1]/').hostname
+new URL('mailto:a@b.c').pathname + new URL('data:text/plain,x y').href + new URL('blob:https://a.example/1').origin + new URL('file:///C:/x/../y').href
+(() => { const u = new URL('https://example.com/a?b=1'); u.searchParams.append('c', 'd e'); u.searchParams.set('b', '2&3'); return u.href })()
+(() => { const u = new URL('https://example.com/a?b=1&b=2&c='); u.searchParams.delete('b'); const one = u.href; u.searchParams.delete('c'); return [one, u.href, u.search] })()
+(() => { const u = new URL('https://example.com/'); u.pathname = 'x y/é'; u.hash = 'h h'; u.port = '8080'; u.hostname = 'other.example'; u.protocol = 'http'; u.search = '?a=b c'; u.username = 'u:'; u.password = 'p@'; return [u.href, u.searchParams.get('a')] })()
+(() => { const u = new URL('https://example.com/?a=1'); const p = u.searchParams; u.search = '?z=9'; const r = [p.get('a'), p.get('z')]; u.href = 'https://b.example/?k=v'; return [...r, p.get('k'), u.host] })()
+(() => { const u = new URL('https://example.com:99/'); u.port = ''; const a = u.href; u.port = '443'; const b = u.href; u.port = 'x'; u.host = 'h.example:1'; return [a, b, u.href] })()
+JSON.stringify({ u: new URL('https://example.com') }) + String(new URL('https://example.com/x'))
+URL.canParse('nope') + ',' + URL.canParse('x', 'https://a.example') + ',' + URL.canParse('https://a')
+err(() => new URL('nope'))
+err(() => new URL('/x', 'nope'))
+err(() => new URL())
+err(() => new URL('http://a b/'))
+err(() => new URL('https://example.com:99999'))
+new URLSearchParams({ a: 1, b: 'x y', c: undefined, d: null, e: ['p', 'q'], 'k[]': "!'()*~-._" }).toString()
+new URLSearchParams([['a', '1'], ['a', '2']]).toString() + new URLSearchParams(new Map([['m', 'n']])) + new URLSearchParams('?x=1&&y&=z&a=b=c')
+new URLSearchParams('a=b%20c+d&e=%E2%82%AC&f=%ZZ&g=%ff&h=%').toString()
+[...new URLSearchParams('a=b%20c+d&e=%E2%82%AC&f=%ZZ&g=%ff&h=%')]
+new URLSearchParams({ e: '€😀é', p: '+%&=#?/:@', n: 'a\nb' }).toString()
+(() => { const p = new URLSearchParams('b=1&a=2&b=3'); p.sort(); return [p.toString(), p.size, p.has('b'), p.has('b', '3'), p.has('b', '9'), p.getAll('b'), p.get('x'), [...p.keys()], [...p.values()]] })()
+(() => { const p = new URLSearchParams('a=1&b=2&a=3'); p.set('a', 9); p.append('z', true); p.delete('b'); const seen = []; p.forEach((v, k) => seen.push(k + v)); return [p.toString(), seen] })()
+(() => { const p = new URLSearchParams('a=1&a=2'); p.delete('a', '1'); return p.toString() })()
+new URLSearchParams(new URLSearchParams('q=1')).toString() + new URLSearchParams().toString() + new URLSearchParams('').size
+new URLSearchParams({ l: '\ud800' }).toString()
+Object.prototype.toString.call(new URLSearchParams()) + Object.prototype.toString.call(new URL('a:b'))
+err(() => new URLSearchParams([['a']]))
+err(() => new URLSearchParams().get())
+require('url').URL === URL && require('node:url').URLSearchParams === URLSearchParams
+require('url').parse('https://u:p@host.example:8080/p/a?q=1#h')
+require('url').parse('/p?a=1&b=2', true).query.b + require('url').parse('https://host.example').href
+require('url').format({ protocol: 'https', host: 'h.example', pathname: 'x', query: { a: 1, b: 'c d' } })
+require('url').resolve('https://a.example/b/c', '../d') + require('url').resolve('/one/two', 'three')
+require('crypto').createHash('sha256').update('héllo').digest('hex')
+require('crypto').createHash('md5').update('a').update(Buffer.from('b')).digest('base64')
+require('crypto').createHash('sha1').update('61', 'hex').digest().toString('hex')
+require('crypto').createHash('SHA512').update('').digest('base64url')
+require('crypto').createHash('sha384').update(new Uint8Array([1, 2])).digest('hex')
+require('crypto').createHash('RSA-SHA256').update('x').digest('latin1')
+require('crypto').createHmac('sha256', 'key').update('data').digest('hex')
+require('node:crypto').createHmac('sha1', Buffer.from('key')).update('da').update('ta').digest('base64')
+require('crypto').createHmac('sha512', new Uint8Array([1])).update(Buffer.from([0xff, 0])).digest('hex')
+(() => { const h = require('crypto').createHash('sha256').update('a'); const c = h.copy(); return [h.digest('hex') === c.digest('hex'), c.constructor.name] })()
+/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(require('crypto').randomUUID()) && crypto.randomUUID() !== crypto.randomUUID()
+[require('crypto').randomBytes(16).length, Buffer.isBuffer(require('crypto').randomBytes(1)), crypto.getRandomValues(new Uint32Array(4)).length]
+(() => { for (let i = 0; i < 50; i++) { const n = require('crypto').randomInt(3, 6); if (n < 3 || n >= 6) return n } return 'in range' })()
+require('crypto').timingSafeEqual(Buffer.from('a'), Buffer.from('a')) + ',' + require('crypto').timingSafeEqual(Buffer.from('a'), Buffer.from('b'))
+Buffer.from(await crypto.subtle.digest('SHA-256', new TextEncoder().encode('a'))).toString('hex')
+err(() => require('crypto').timingSafeEqual(Buffer.from('a'), Buffer.from('ab')))
+err(() => require('crypto').createHash('nope'))
+err(() => { const h = require('crypto').createHash('md5'); h.digest(); h.digest() })
+[...new TextEncoder().encode('é€😀\ud800')]
+(() => { const t = new Uint8Array(4); return [new TextEncoder().encodeInto('a€€', t), [...t]] })()
+new TextDecoder().decode(new Uint8Array([0xef, 0xbb, 0xbf, 0x61, 0xff, 0xe2, 0x82]))
+new TextDecoder('latin1').decode(new Uint8Array([0xe9])) + new TextDecoder('utf-16le').decode(new Uint8Array([0x61, 0, 0x3d, 0xd8])) + new TextDecoder().encoding
+(() => { const d = new TextDecoder(); return d.decode(new Uint8Array([0xe2, 0x82]), { stream: true }) + '|' + d.decode(new Uint8Array([0xac, 0x41]), { stream: true }) + '|' + d.decode() })()
+(() => { const d = new TextDecoder(); return d.decode(new Uint8Array([0xf0, 0x9f]), { stream: true }) + '|' + d.decode() })()
+err(() => new TextDecoder('utf-8', { fatal: true }).decode(new Uint8Array([0xff])), 'name')
+err(() => new TextDecoder('nope'), 'name')
+new TextDecoder('utf-8', { ignoreBOM: true }).decode(new Uint8Array([0xef, 0xbb, 0xbf, 0x61])).length
+btoa('héllo') + atob('aGk=') + atob(' aG k ') + btoa('')
+err(() => btoa('€'), 'name')
+err(() => atob('a'), 'name')
+err(() => atob('a=bc'), 'name')
+structuredClone({ a: [1, { b: new Date(5) }], m: new Map([[1, new Set([2])]]), r: /x/gi, n: null, u: undefined, big: String(structuredClone(10n)) })
+(() => { const o = { x: 1 }; o.self = o; const c = structuredClone(o); return [c !== o, c.self === c, c.x] })()
+(() => { const c = structuredClone(new TypeError('boo', { cause: 'why' })); return [c instanceof TypeError, c.message, c.name, c.cause] })()
+[...structuredClone(new Uint8Array([1, 2, 3]))].concat(structuredClone(new Float64Array([1.5]))[0])
+[structuredClone([1, , 3]).length, 1 in structuredClone([1, , 3]), structuredClone(Object('s')) instanceof String]
+err(() => structuredClone(() => 1), 'name')
+err(() => structuredClone({ s: Symbol('x') }), 'name')
+(() => { const c = new AbortController(); const seen = []; c.signal.addEventListener('abort', (e) => seen.push(e.type)); c.signal.onabort = () => seen.push('on'); c.abort(); c.abort(); return [seen, c.signal.aborted, c.signal.reason.name, c.signal.reason.code] })()
+(() => { const s = AbortSignal.abort('why'); try { s.throwIfAborted() } catch (e) { return [e, AbortSignal.any([s]).reason] } })()
+await new Promise((r) => { AbortSignal.timeout(3).addEventListener('abort', (e) => r([e.target.reason.name, e.target.aborted])) })
+err(() => new AbortSignal())
+(() => { const t = new EventTarget(); let n = 0; const f = () => n++; t.addEventListener('x', f, { once: true }); t.addEventListener('x', { handleEvent: () => (n += 10) }); t.dispatchEvent(new Event('x')); t.dispatchEvent(new Event('x')); return n })()
+(() => { const e = new DOMException('m', 'DataCloneError'); return [e.name, e.code, e.message, e instanceof Error, String(e)] })()
+await new Promise((r) => setTimeout(r, 1, 'a', 'b'))
+await new Promise((r) => { const order = []; setTimeout(() => { order.push('t5'); r(order) }, 25); setTimeout(() => order.push('t1'), 1); setImmediate(() => order.push('i')); queueMicrotask(() => order.push('m')); Promise.resolve().then(() => order.push('p')) }).then((o) => [o[0], o[1], o.length, o[4]])
+await new Promise((r) => { let n = 0; const t = setInterval(() => { if (++n === 3) { clearInterval(t); r(n) } }, 1) })
+await new Promise((r) => { const t = setTimeout(() => r('fired'), 1); clearTimeout(t); clearTimeout(undefined); clearTimeout(99999); setTimeout(() => r('cleared'), 5) })
+(() => { const t = setTimeout(() => {}, 1); clearTimeout(t); return [typeof t.unref, t.unref() === t, typeof t[Symbol.toPrimitive]()] })()
+err(() => setTimeout('code'), 'name')
+console.log('x') === undefined && console.error() === undefined && typeof console.table
+[typeof require, typeof module, typeof exports, typeof process_]
+[0, 'b', 'a', 'B', 'A', 'é', 'e', 'ä', 'z', '_', '1', '10', '2'].map(String).sort((a, b) => a.localeCompare(b))
+['file10', 'file9', 'File1'].sort((a, b) => a.localeCompare(b, undefined, { numeric: true, sensitivity: 'base' }))
+['a'.localeCompare('A'), 'a'.localeCompare('b'), 'b'.localeCompare('a'), 'a'.localeCompare('a'), 'a'.localeCompare('á', 'en', { sensitivity: 'base' }), 'résumé'.localeCompare('resume') > 0]
+new Date(0).toLocaleString('en-US', { timeZone: 'America/New_York' })
+new Date(86400000 * 200).toLocaleDateString('en-US', { year: 'numeric', month: 'long', day: '2-digit', timeZone: 'UTC' })
+(1234567.891).toLocaleString('en-US') + ' ' + (0.256).toLocaleString('en-US', { style: 'percent' }) + ' ' + new Intl.NumberFormat('en-US', { style: 'currency', currency: 'USD' }).format(1234.5)
+new Intl.DateTimeFormat('en-US', { timeZone: 'Europe/Berlin', hour: '2-digit', minute: '2-digit', hour12: false }).format(new Date(3600000 * 9))
+new Date(2024, 0, 15, 12).toISOString()
+(() => { function f() { const o = {}; Error.captureStackTrace(o, f); return typeof o.stack } return f() })()
+[typeof WeakRef, typeof FinalizationRegistry, typeof Iterator === 'undefined' ? 'function' : typeof Iterator, typeof Promise.allSettled, typeof Array.prototype.findLast, typeof Object.groupBy === 'undefined' ? 'function' : 'function']
+[1, 2, 3].at(-1) + [3, 1].toSorted()[0] + 'a-b-c'.replaceAll('-', '').length
+JSON.stringify({ d: new Date(0), u: undefined, n: NaN, nested: [undefined, () => 1] })
