@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 
@@ -37,15 +36,7 @@ type parts struct {
 // build opens and wires the parts; services are added in the order in which they start.
 func (p *parts) build(ctx context.Context, opts Options, services *lifecycle.Group) (vault.Notice, error) {
 	cfg := opts.Config
-	var err error
-	if p.store, err = store.Open(ctx, store.Options{DataDir: cfg.DataDir, PostgresURL: cfg.DatabaseURL.Reveal(), Logger: opts.Logger}); err != nil {
-		return vault.Notice{}, err
-	}
-	var notice vault.Notice
-	p.vault, notice, err = vault.Open(ctx, vault.Options{
-		MasterKey: cfg.EncryptionKey, KeyFile: filepath.Join(cfg.DataDir, "encryption.key"),
-		Store: p.store.Vault(), Sealed: p.store.Sealed(), Logger: opts.Logger,
-	})
+	notice, err := p.openStore(ctx, opts)
 	if err != nil {
 		return notice, err
 	}
@@ -55,7 +46,7 @@ func (p *parts) build(ctx context.Context, opts Options, services *lifecycle.Gro
 	if p.catalog, err = openCatalog(ctx, cfg, opts.Logger); err != nil {
 		return notice, err
 	}
-	if err := p.buildTenants(ctx, opts); err != nil {
+	if _, err := p.buildTenants(ctx, opts); err != nil {
 		return notice, err
 	}
 	p.connections = connection.New(connection.Options{Store: p.store.Connections(), Tx: p.store, Vault: p.vault})
@@ -71,7 +62,21 @@ func (p *parts) build(ctx context.Context, opts Options, services *lifecycle.Gro
 	return notice, nil
 }
 
-func (p *parts) buildTenants(ctx context.Context, opts Options) error {
+// openStore opens the database and the vault that seals what is in it.
+func (p *parts) openStore(ctx context.Context, opts Options) (vault.Notice, error) {
+	cfg := opts.Config
+	var err error
+	if p.store, err = store.Open(ctx, store.Options{DataDir: cfg.DataDir, PostgresURL: cfg.DatabaseURL.Reveal(), Logger: opts.Logger}); err != nil {
+		return vault.Notice{}, err
+	}
+	var notice vault.Notice
+	p.vault, notice, err = vault.Open(ctx, vault.Options{
+		MasterKey: cfg.EncryptionKey, KeyFile: keyFile(cfg.DataDir), Store: p.store.Vault(), Sealed: p.store.Sealed(), Logger: opts.Logger,
+	})
+	return notice, err
+}
+
+func (p *parts) buildTenants(ctx context.Context, opts Options) (tenant.Account, error) {
 	variables := map[string]string{}
 	for environment, key := range opts.Config.EnvironmentKeys {
 		variables[config.EnvPrefix+"SECRET_KEY_"+environment] = key.Reveal()
@@ -81,12 +86,13 @@ func (p *parts) buildTenants(ctx context.Context, opts Options) error {
 		Store: p.store.Tenants(), Vault: p.vault, URLs: p.door, AllowHTTP: opts.Config.InsecureHTTP, Variables: variables, Logger: opts.Logger,
 	})
 	if err != nil {
-		return err
+		return tenant.Account{}, err
 	}
-	if _, err := p.tenants.Bootstrap(ctx); err != nil {
-		return fmt.Errorf("create the first environments: %w", err)
+	account, err := p.tenants.Bootstrap(ctx)
+	if err != nil {
+		return account, fmt.Errorf("create the first environments: %w", err)
 	}
-	return nil
+	return account, nil
 }
 
 func openDoor(cfg *config.Config, opts Options) (*egress.Door, error) {
@@ -147,13 +153,4 @@ func (p *parts) close() error {
 		all = append(all, p.store.Close())
 	}
 	return errors.Join(all...)
-}
-
-// loopback is the host:port of a URL on this machine, for an egress entry that opens exactly it.
-func loopback(raw string) (string, error) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "", err
-	}
-	return u.Host, nil
 }

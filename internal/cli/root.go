@@ -55,6 +55,7 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(
 		newServeCommand(),
+		newKeyCommand(),
 		newVersionCommand(),
 	)
 	return root
