@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/patchbay-dev/patchbay/internal/runner/frame"
-	"github.com/patchbay-dev/patchbay/internal/runner/vm"
 )
 
 // envelopeSize is what the SDK's result adds around an output.
@@ -74,11 +73,20 @@ func decode(req Request, f frame.Frame, limits Limits) Result {
 	}
 	e := envelope.Error
 	r.Error = &FunctionError{Type: e.Type, Payload: e.Payload, Upstream: e.Upstream, Stack: e.Stack}
-	var thrown struct{ Name, Message string }
-	if e.Type == TypeInternal && json.Unmarshal(e.Payload, &thrown) == nil && vm.IsOutOfMemory(thrown.Name, thrown.Message) {
+	if done.Exhausted && e.Type == TypeInternal && isMemoryError(e.Payload) {
 		r.Error = outOfMemory(limits)
 	}
 	return r
+}
+
+// isMemoryError recognises what the engine throws when it is refused memory: an InternalError, or null if it had no room for
+// one.
+func isMemoryError(payload []byte) bool {
+	var thrown struct{ Name, Message string }
+	if json.Unmarshal(payload, &thrown) != nil {
+		return false
+	}
+	return thrown.Name == "InternalError" && thrown.Message == "out of memory" || thrown.Message == "null"
 }
 
 // faultError is the error of a run that ended without a result of the SDK.

@@ -218,6 +218,8 @@ type DoneMeta struct {
 	Detail string        `json:"detail,omitempty"`
 	CPU    time.Duration `json:"cpu"`
 	Memory int64         `json:"memory"`
+	// Exhausted: the machine was refused memory, so an error that makes no sense may mean that.
+	Exhausted bool `json:"exhausted,omitempty"`
 	// Unhandled describes rejections nobody listened to.
 	Unhandled []string `json:"unhandled,omitempty"`
 }

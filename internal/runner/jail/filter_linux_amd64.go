@@ -12,5 +12,5 @@ const (
 var refusedHere = []uint32{
 	unix.SYS_OPEN, unix.SYS_CREAT, unix.SYS_UNLINK, unix.SYS_RENAME, unix.SYS_LINK, unix.SYS_SYMLINK, unix.SYS_MKDIR,
 	unix.SYS_RMDIR, unix.SYS_MKNOD, unix.SYS_CHMOD, unix.SYS_CHOWN, unix.SYS_LCHOWN, unix.SYS_READLINK, unix.SYS_FORK,
-	unix.SYS_VFORK, unix.SYS_STAT, unix.SYS_LSTAT, unix.SYS_ACCESS,
+	unix.SYS_VFORK, unix.SYS_STAT, unix.SYS_LSTAT, unix.SYS_ACCESS, unix.SYS_NEWFSTATAT,
 }

@@ -18,6 +18,8 @@ type native struct {
 	tls *libc.TLS
 	rt  uintptr // JSRuntime*
 	ctx uintptr // JSContext*
+
+	malloc, realloc uintptr // the engine's own, see trackMemory
 }
 
 // nativeOf finds the handles of q.
@@ -114,6 +116,50 @@ func (n native) allocated() int64 {
 	return int64((*lib.TJSRuntime)(pointer(n.rt)).Fmalloc_ctx.Fmalloc_state.Fmalloc_size)
 }
 
+// trackMemory notices when the engine is refused memory. The script may see little of it: without memory for an error object
+// the engine throws null. So the first refusal also makes room for that object.
+func (v *VM) trackMemory() {
+	c := &(*lib.TJSRuntime)(pointer(v.native.rt)).Fmalloc_ctx
+	v.native.malloc, v.native.realloc = c.Fmf.Fjs_malloc, c.Fmf.Fjs_realloc
+	c.Fmalloc_state.Fopaque = uintptr(unsafe.Pointer(v)) // unused by the engine's own functions; see trackRejections
+	c.Fmf.Fjs_malloc, c.Fmf.Fjs_realloc = cFunc(mallocTracked), cFunc(reallocTracked)
+}
+
+type (
+	mallocFunc  = func(tls *libc.TLS, state uintptr, size libc.Tsize_t) uintptr
+	reallocFunc = func(tls *libc.TLS, state, block uintptr, size libc.Tsize_t) uintptr
+)
+
+// errorRoom is what the limit grows by at the first refusal: an error with its stack and message, and what catches it.
+const errorRoom = 256 << 10
+
+func (v *VM) refused() {
+	if !v.exhausted {
+		v.exhausted = true
+		(*lib.TJSRuntime)(pointer(v.native.rt)).Fmalloc_ctx.Fmalloc_state.Fmalloc_limit += errorRoom
+	}
+}
+
+func mallocTracked(tls *libc.TLS, state uintptr, size libc.Tsize_t) uintptr {
+	v := (*VM)(pointer((*lib.TJSMallocState)(pointer(state)).Fopaque))
+	real := struct{ f uintptr }{v.native.malloc}
+	block := (*(*mallocFunc)(unsafe.Pointer(&real)))(tls, state, size)
+	if block == 0 {
+		v.refused()
+	}
+	return block
+}
+
+func reallocTracked(tls *libc.TLS, state, old uintptr, size libc.Tsize_t) uintptr {
+	v := (*VM)(pointer((*lib.TJSMallocState)(pointer(state)).Fopaque))
+	real := struct{ f uintptr }{v.native.realloc}
+	block := (*(*reallocFunc)(unsafe.Pointer(&real)))(tls, state, old, size)
+	if block == 0 && size > 0 {
+		v.refused()
+	}
+	return block
+}
+
 // trackRejections reports each promise that is rejected with nobody listening. The engine keeps only v's address, which is
 // safe while v is reachable from Go: heap objects do not move.
 func (v *VM) trackRejections() {
@@ -123,13 +169,27 @@ func (v *VM) trackRejections() {
 func onRejection(tls *libc.TLS, ctx uintptr, promise, reason lib.TJSValue, handled int32, opaque uintptr) {
 	v := (*VM)(pointer(opaque))
 	key := *(*uintptr)(unsafe.Pointer(&promise))
-	if r, seen := v.rejections[key]; seen && handled != 0 {
-		r.Free()
+	r, seen := v.rejections[key]
+	switch {
+	case seen && handled != 0:
+		r.free()
 		delete(v.rejections, key)
-		return
+	case !seen && handled == 0 && len(v.rejections) < maxRejections:
+		v.rejections[key] = rejection{
+			promise: wrap(v.q, lib.XDupValue(tls, ctx, promise)),
+			reason:  wrap(v.q, lib.XDupValue(tls, ctx, reason)),
+		}
 	}
-	// 8 are enough to name the mistake; a loop that leaks promises must not make the table grow.
-	if handled == 0 && len(v.rejections) < 8 && v.rejections[key].IsUndefined() {
-		v.rejections[key] = wrap(v.q, lib.XDupValue(tls, ctx, reason))
-	}
+}
+
+// maxRejections is how many are reported: enough to name the mistake, and a loop that leaks promises must not make the table
+// grow.
+const maxRejections = 8
+
+// rejection is a promise that was rejected and that nothing has handled so far. It is held, so that its address stays its name.
+type rejection struct{ promise, reason quickjs.Value }
+
+func (r *rejection) free() {
+	r.promise.Free()
+	r.reason.Free()
 }

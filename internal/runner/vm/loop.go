@@ -44,6 +44,8 @@ type Outcome struct {
 	// CPU is the time computed, PeakMemory the most bytes the engine held at the end of any turn.
 	CPU        time.Duration
 	PeakMemory int64
+	// Exhausted: the machine was refused memory at least once, whether or not the script noticed.
+	Exhausted bool
 	// Unhandled describes promises that were rejected with nobody listening (at most 8), Pending counts the host calls that
 	// were not answered when the result came.
 	Unhandled []string
@@ -78,6 +80,7 @@ func (v *VM) Run(job Job) Outcome {
 	v.describeRejections()
 	v.outcome.CPU = v.watch.total
 	v.outcome.Pending = v.calls
+	v.outcome.Exhausted = v.exhausted
 	return v.outcome
 }
 
@@ -91,7 +94,7 @@ func (v *VM) over() bool {
 		return true
 	}
 	if v.calls == 0 && v.timers.Len() == 0 {
-		if v.memory {
+		if v.exhausted {
 			v.fail(ErrMemory)
 		} else {
 			v.fail(ErrStuck)
@@ -169,31 +172,25 @@ func (v *VM) noteError(err error) {
 	if !errors.As(err, &js) {
 		return
 	}
-	if IsOutOfMemory(js.Name, js.Message) {
-		v.memory = true
-		return
+	if v.exhausted {
+		return // whatever it says; the run ends by itself, or with ErrMemory for want of anything to wait for
 	}
 	v.fail(fmt.Errorf("%w: uncaught %s", ErrScript, strings.TrimSpace(js.Error())))
 }
 
-// IsOutOfMemory recognises the engine's error for a script that reached its memory limit.
-func IsOutOfMemory(name, message string) bool {
-	return name == "InternalError" && message == "out of memory"
-}
-
 // describeRejections turns the reasons nobody listened to into text. Reading them may run the function's own code.
 func (v *VM) describeRejections() {
-	for key, reason := range v.rejections {
+	for key, r := range v.rejections {
 		text := "a rejected promise"
 		if v.stop.Load() == nil {
 			v.watch.begin()
-			if described, err := v.call("describe", reason); err == nil {
+			if described, err := v.call("describe", r.reason); err == nil {
 				text, _ = described.(string)
 			}
 			v.watch.end()
 		}
 		v.outcome.Unhandled = append(v.outcome.Unhandled, text)
 		delete(v.rejections, key)
-		reason.Free()
+		r.free()
 	}
 }

@@ -29,9 +29,10 @@ type VM struct {
 	timers  timerQueue
 	settled bool
 	outcome Outcome
-	memory  bool // some job died of an out-of-memory error
+	// exhausted: the engine was refused memory at least once.
+	exhausted bool
 
-	rejections map[uintptr]quickjs.Value
+	rejections map[uintptr]rejection // by the promise's address
 
 	inbox *mailbox
 	stop  atomic.Pointer[error]
@@ -49,7 +50,7 @@ func (e *Engine) New(zod bool) (*VM, error) {
 	v := &VM{
 		engine:     e,
 		q:          q,
-		rejections: map[uintptr]quickjs.Value{},
+		rejections: map[uintptr]rejection{},
 		inbox:      newMailbox(),
 	}
 	v.watch.vm = v
@@ -67,6 +68,7 @@ func (v *VM) prepare(zod bool) (err error) {
 	v.q.SetCanBlock(false) // Atomics.wait throws
 	v.eval = v.native.evalSwitch(0)
 	v.trackRejections()
+	v.trackMemory()
 
 	if err := v.q.RegisterHostFunc("native", v.nativeOp); err != nil {
 		return err
@@ -208,7 +210,7 @@ func (v *VM) Close() (err error) {
 			c.Free()
 		}
 		for _, r := range v.rejections {
-			r.Free()
+			r.free()
 		}
 		err = v.q.Close()
 	})

@@ -95,6 +95,7 @@ func TestRunEnds(t *testing.T) {
 		want   error
 		text   string
 	}{
+		"a lost rejection":         {`exports.default = () => { Promise.reject(new Error("lost")); return new Promise(() => {}) }`, vm.ErrStuck, ""},
 		"a promise nobody settles": {`exports.default = () => new Promise(() => {})`, vm.ErrStuck, ""},
 		"an endless loop":          {`exports.default = () => { for (;;); }`, vm.ErrCPU, ""},
 		"a loop that catches":      {`exports.default = () => { for (;;) try { for (;;); } catch {} }`, vm.ErrCPU, ""},
@@ -116,5 +117,20 @@ func TestRunEnds(t *testing.T) {
 				t.Errorf("got %v, want %v with %q", out.Err, test.want, test.text)
 			}
 		})
+	}
+}
+
+func TestUnhandledRejectionsAreReported(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	out := run(t, e, `exports.default = async () => {
+		Promise.reject(new Error("lost"));
+		const late = Promise.reject("late");
+		await null;
+		late.catch(() => {});
+		return 1;
+	}`, vm.Job{})
+	if out.Err != nil || len(out.Unhandled) != 1 || out.Unhandled[0] != "Error: lost" {
+		t.Errorf("got %+v", out)
 	}
 }

@@ -118,7 +118,7 @@ func (r *run) result() (frame.DoneMeta, string) {
 		Call:    r.call,
 		Overrun: func() { _ = r.server.out.Write(frame.Frame{Op: frame.Overrun, Run: r.id}) },
 	})
-	done := frame.DoneMeta{CPU: out.CPU, Memory: out.PeakMemory, Unhandled: out.Unhandled}
+	done := frame.DoneMeta{CPU: out.CPU, Memory: out.PeakMemory, Exhausted: out.Exhausted, Unhandled: out.Unhandled}
 	if out.Err != nil {
 		done.Fault, done.Detail = fault(out.Err), out.Err.Error()
 	}
