@@ -105,10 +105,11 @@ func (l layer) read() ([]*entry, Problems) {
 	var entries []*entry
 	var problems Problems
 	for _, item := range listing {
-		name, extension := strings.TrimSuffix(item.Name(), path.Ext(item.Name())), path.Ext(item.Name())
-		if item.IsDir() || strings.HasPrefix(item.Name(), ".") || extension != ".yaml" && extension != ".yml" {
+		if !isCatalogFile(item) {
 			continue
 		}
+		extension := path.Ext(item.Name())
+		name := strings.TrimSuffix(item.Name(), extension)
 		file := l.path(item.Name())
 		if extension == ".yml" || !idPattern.MatchString(name) {
 			problems = append(problems, Problem{File: file, Message: `the file name must be an id of lower-case letters, digits and dashes with the ending .yaml`})
@@ -126,6 +127,12 @@ func (l layer) read() ([]*entry, Problems) {
 		entries = append(entries, e)
 	}
 	return entries, problems
+}
+
+// isCatalogFile also takes .yml, so that a file with the wrong ending is reported and not overlooked.
+func isCatalogFile(item fs.DirEntry) bool {
+	extension := path.Ext(item.Name())
+	return !item.IsDir() && !strings.HasPrefix(item.Name(), ".") && (extension == ".yaml" || extension == ".yml")
 }
 
 func (l layer) path(name string) string { return path.Join(l.dir, name) }

@@ -22,9 +22,6 @@ type place struct {
 	roots []string
 }
 
-// requestNames are the facts about the outgoing request that header templates can read.
-var requestNames = []string{"method", "host", "path", "endpoint", "params", "urlCanonicalParams", "bodyCanonicalParams", "contentType"}
-
 var (
 	oauthURL   = place{url: true, roots: []string{"*"}}
 	oauthParam = place{}
@@ -47,7 +44,7 @@ var (
 func headerPlace(mode AuthMode, t *template.Template) place {
 	roots := append([]string{"now", "random"}, requestNames...)
 	switch {
-	case MentionsConfig(t):
+	case mentionsConfig(t):
 		roots = append(roots, "*")
 	case mode == OAuth2 || mode == MCPOAuth2 || mode == MCPOAuth2Generic:
 		roots = []string{"now", "random", "accessToken", "clientId", "clientSecret"}
@@ -59,12 +56,6 @@ func headerPlace(mode AuthMode, t *template.Template) place {
 		roots = append(roots, "*")
 	}
 	return place{dialect: template.Wrapper, roots: roots}
-}
-
-// MentionsConfig reports whether a header template reads connectionConfig or integrationConfig, which decides what else it
-// can see.
-func MentionsConfig(t *template.Template) bool {
-	return strings.Contains(t.String(), "connectionConfig") || strings.Contains(t.String(), "integrationConfig")
 }
 
 // templates checks every template of the entry.
@@ -109,20 +100,16 @@ func (c *checker) templates() {
 	c.proxyTemplates()
 	for i, follow := range p.PostConnection {
 		at := join("post_connection", strconv.Itoa(i))
-		c.template(join(at, "url"), follow.URL, followUp)
-		for name, t := range follow.Headers {
-			c.template(join(join(at, "headers"), name), t, followSub)
-		}
-		c.tree(join(at, "body"), follow.Body, followSub)
+		c.template(join(at, "url"), follow.URL, baseURLs)
+		c.headers(join(at, "headers"), follow.Headers)
+		c.tree(join(at, "body"), follow.Body, apiBody)
 	}
 }
 
 func (c *checker) proxyTemplates() {
 	proxy := c.p.Proxy
 	c.template("proxy/base_url", proxy.BaseURL, baseURLs)
-	for _, h := range proxy.Headers {
-		c.template(join("proxy/headers", h.Name), h.Value, headerPlace(c.p.AuthMode, h.Value))
-	}
+	c.headers("proxy/headers", proxy.Headers)
 	for _, q := range proxy.Query {
 		c.template(join("proxy/query", q.Name), q.Value, apiQuery)
 	}
@@ -132,10 +119,14 @@ func (c *checker) proxyTemplates() {
 		for i, t := range v.Endpoints {
 			c.template(join("proxy/verification/endpoints", strconv.Itoa(i)), t, apiPath)
 		}
-		for name, t := range v.Headers {
-			c.template(join("proxy/verification/headers", name), t, headerPlace(c.p.AuthMode, t))
-		}
+		c.headers("proxy/verification/headers", v.Headers)
 		c.tree("proxy/verification/data", v.Data, apiBody)
+	}
+}
+
+func (c *checker) headers(pointer string, headers Placements) {
+	for _, h := range headers {
+		c.template(join(pointer, h.Name), h.Value, headerPlace(c.p.AuthMode, h.Value))
 	}
 }
 

@@ -198,7 +198,7 @@ type FollowUp struct {
 	Method string             `json:"method"` // GET when the file has none
 	URL    *template.Template `json:"url"`
 	// Headers are sent beside the mode's own authorization header and win over it. They may name accessToken.
-	Headers map[string]*template.Template `json:"headers"`
+	Headers Placements `json:"headers"`
 	// Body is sent as JSON.
 	Body template.Tree `json:"body"`
 	// Save maps a connection_config key to the dotted path of a text or a number in the answer ("0.id"). A missing path saves

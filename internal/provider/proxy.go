@@ -30,6 +30,30 @@ type Proxy struct {
 type Placement struct {
 	Name  string
 	Value *template.Template
+	// MentionsConfig is set when the value reads connectionConfig or integrationConfig, which decides what else a header can
+	// read.
+	MentionsConfig bool
+	// ReadsRequest is set when the value reads facts about the outgoing request, ReadsBody when its body is among them.
+	ReadsRequest, ReadsBody bool
+}
+
+// NewPlacement looks at a template once, so that nobody has to for each request.
+func NewPlacement(name string, value *template.Template) Placement {
+	p := Placement{Name: name, Value: value, MentionsConfig: mentionsConfig(value)}
+	signs := value.Calls(template.Wrapper, "awsSigV4")
+	for _, read := range value.Names(template.Wrapper) {
+		p.ReadsRequest = p.ReadsRequest || slices.Contains(requestNames, read)
+		p.ReadsBody = p.ReadsBody || read == "params" || read == "bodyCanonicalParams"
+	}
+	p.ReadsRequest, p.ReadsBody = p.ReadsRequest || signs, p.ReadsBody || signs
+	return p
+}
+
+// requestNames are the facts about the outgoing request that header templates can read.
+var requestNames = []string{"method", "host", "path", "endpoint", "params", "urlCanonicalParams", "bodyCanonicalParams", "contentType"}
+
+func mentionsConfig(t *template.Template) bool {
+	return strings.Contains(t.String(), "connectionConfig") || strings.Contains(t.String(), "integrationConfig")
 }
 
 // Placements are sorted by name.
@@ -43,18 +67,25 @@ func (p *Placements) UnmarshalJSON(data []byte) error {
 	}
 	*p = make(Placements, 0, len(values))
 	for name, value := range values {
-		*p = append(*p, Placement{name, value})
+		*p = append(*p, NewPlacement(name, value))
 	}
-	slices.SortFunc(*p, func(a, b Placement) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(*p, byName)
 	return nil
 }
 
 // with returns a copy that also holds one more placement, in place of one of the same name.
 func (p Placements) with(name string, value *template.Template) Placements {
 	out := slices.DeleteFunc(slices.Clone(p), func(have Placement) bool { return have.Name == name })
-	out = append(out, Placement{name, value})
-	slices.SortFunc(out, func(a, b Placement) int { return strings.Compare(a.Name, b.Name) })
+	out = append(out, NewPlacement(name, value))
+	slices.SortFunc(out, byName)
 	return out
+}
+
+func byName(a, b Placement) int { return strings.Compare(a.Name, b.Name) }
+
+// ReadsBody reports whether a header is computed from the request body, so that the body must be buffered.
+func (p Proxy) ReadsBody() bool {
+	return slices.ContainsFunc(p.Headers, func(h Placement) bool { return h.ReadsBody })
 }
 
 // Retry tells when a call may be tried again and how long to wait. Header names are lower-case.
@@ -148,10 +179,10 @@ type Verification struct {
 	// Method is GET unless the file says otherwise.
 	Method string `json:"method"`
 	// Endpoints are paths; each is tried and the first 2xx passes. They may name credentials.
-	Endpoints       []*template.Template          `json:"endpoints"`
-	BaseURLOverride *template.Template            `json:"base_url_override"`
-	Headers         map[string]*template.Template `json:"headers"`
-	Data            template.Tree                 `json:"data"`
+	Endpoints       []*template.Template `json:"endpoints"`
+	BaseURLOverride *template.Template   `json:"base_url_override"`
+	Headers         Placements           `json:"headers"`
+	Data            template.Tree        `json:"data"`
 }
 
 // The integration_config keys that place an API key, for providers whose operator decides about it.

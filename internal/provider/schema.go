@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
@@ -16,12 +17,14 @@ import (
 
 const schemaURL = "provider.json"
 
-func compileSchema() (*jsonschema.Schema, error) {
+// compileSchema compiles the embedded schema once: it takes longer than a whole reload.
+var compileSchema = sync.OnceValues(func() (*jsonschema.Schema, error) {
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(providers.Schema))
 	if err != nil {
 		return nil, fmt.Errorf("read the provider schema: %w", err)
 	}
 	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat() // "regex" is the one format the schema uses
 	if err := compiler.AddResource(schemaURL, doc); err != nil {
 		return nil, fmt.Errorf("read the provider schema: %w", err)
 	}
@@ -30,7 +33,7 @@ func compileSchema() (*jsonschema.Schema, error) {
 		return nil, fmt.Errorf("compile the provider schema: %w", err)
 	}
 	return schema, nil
-}
+})
 
 // validate reports what in values breaks the schema.
 func validate(schema *jsonschema.Schema, e *entry) Problems {
@@ -69,6 +72,8 @@ func (e *entry) addFaults(problems *Problems, invalid *jsonschema.ValidationErro
 		add(pointer, "%s needs %s", where, strings.Join(k.Missing, ", "))
 	case *kind.Type:
 		add(pointer, "%s must be of type %s, it is of type %s", where, strings.Join(k.Want, " or "), k.Got)
+	case *kind.Format:
+		add(pointer, "%s is no valid %s: %v", where, k.Want, k.Err)
 	case *kind.Pattern:
 		add(pointer, "%s must have the form %s", where, k.Want)
 	default:

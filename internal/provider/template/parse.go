@@ -60,10 +60,8 @@ func parse(text string, d Dialect) *program {
 	return parsePieces([]piece{{text: text}}, d == Flat)
 }
 
-func parseWrapper(text string) *program {
-	left, right, _ := strings.Cut(text, "||")
-	right, _, _ = strings.Cut(right, "||")
-	left, right = strings.TrimSpace(left), strings.TrimSpace(right)
+// chooseSide is the program of a text that the Wrapper split at "||".
+func chooseSide(left, right string) *program {
 	return &program{alt: &alternative{left: parse(left, Object), right: parse(right, Object), own: &left}}
 }
 

@@ -22,16 +22,23 @@ type Template struct {
 	// object, wrapper and flat are nil when the text is a literal in that dialect. They share one program where the
 	// dialects agree.
 	object, wrapper, flat *program
+	// sides are the two parts of "||", nil without it.
+	sides []*Template
 }
 
 // Parse reads text in every dialect. It never fails: what is no placeholder is a literal.
 func Parse(text string) *Template {
 	t := &Template{text: text}
 	placeholders, bars := strings.Contains(text, "${"), strings.Contains(text, "||")
+	if bars {
+		left, right, _ := strings.Cut(text, "||")
+		right, _, _ = strings.Cut(right, "||")
+		t.sides = []*Template{Parse(strings.TrimSpace(left)), Parse(strings.TrimSpace(right))}
+	}
 	switch {
 	case placeholders && bars:
 		t.object, t.flat = parse(text, Object), parse(text, Flat)
-		t.wrapper = parseWrapper(text)
+		t.wrapper = chooseSide(t.sides[0].text, t.sides[1].text)
 	case placeholders:
 		t.object, t.flat = parse(text, Object), parse(text, Flat)
 		t.wrapper = t.object
@@ -60,6 +67,15 @@ func (t *Template) String() string {
 
 // IsLiteral reports whether the text holds no "${", so that Wrapper and Flat always give it back unchanged.
 func (t *Template) IsLiteral() bool { return t == nil || t.flat == nil }
+
+// Sides are the alternatives of a text: the two parts around "||", trimmed, or the template itself. For the places that
+// choose by another rule than Eval does.
+func (t *Template) Sides() []*Template {
+	if t == nil || t.sides == nil {
+		return []*Template{t}
+	}
+	return slices.Clone(t.sides)
+}
 
 // Result is what Eval made of a template.
 type Result struct {

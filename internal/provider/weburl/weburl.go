@@ -29,7 +29,7 @@ func invalid(reason string) error { return fmt.Errorf("%w: %s", ErrInvalid, reas
 // Parse reads text as an absolute http or https URL.
 func Parse(text string) (*url.URL, error) {
 	text = strings.TrimFunc(text, func(r rune) bool { return r <= ' ' })
-	text = strings.NewReplacer("\t", "", "\r", "", "\n", "").Replace(text)
+	text = lineBreaks.Replace(text)
 
 	scheme, rest, ok := strings.Cut(text, "://")
 	if !ok {
@@ -59,6 +59,8 @@ func Parse(text string) (*url.URL, error) {
 		RawQuery: escape(query, queryMayNotHold), ForceQuery: hasQuery && query == "",
 	}, nil
 }
+
+var lineBreaks = strings.NewReplacer("\t", "", "\r", "", "\n", "")
 
 // parseHost checks and normalises "host:port": lower case, IDNA, no default port.
 func parseHost(scheme, authority string) (string, error) {
@@ -133,20 +135,31 @@ const (
 // escape percent-encodes control characters, bytes beyond ASCII, the characters of set, and a "%" that begins no escape.
 func escape(text, set string) string {
 	const hex = "0123456789ABCDEF"
-	var b strings.Builder
-	for i := range len(text) {
+	bad := func(i int) bool {
 		c := text[i]
-		bad := c < ' ' || c >= 0x7f || strings.IndexByte(set, c) >= 0
 		if c == '%' {
-			bad = i+2 >= len(text) || !isHex(text[i+1]) || !isHex(text[i+2])
+			return i+2 >= len(text) || !isHex(text[i+1]) || !isHex(text[i+2])
 		}
-		if bad {
-			b.WriteString(string([]byte{'%', hex[c>>4], hex[c&15]}))
-		} else {
-			b.WriteByte(c)
+		return c < ' ' || c >= 0x7f || strings.IndexByte(set, c) >= 0
+	}
+	var out []byte // nil while nothing had to be escaped
+	for i := range len(text) {
+		switch {
+		case !bad(i):
+			if out != nil {
+				out = append(out, text[i])
+			}
+		case out == nil:
+			out = append(make([]byte, 0, len(text)+16), text[:i]...)
+			fallthrough
+		default:
+			out = append(out, '%', hex[text[i]>>4], hex[text[i]&15])
 		}
 	}
-	return b.String()
+	if out == nil {
+		return text
+	}
+	return string(out)
 }
 
 func isHex(c byte) bool {
