@@ -148,7 +148,7 @@ func (s *Service) open(sealed []byte, e Environment, column string) ([]byte, err
 const DefaultSigningKeyOverlap = 24 * time.Hour
 
 // rotateTries bounds how often a rotation starts anew because another one came between.
-const rotateTries = 5
+const rotateTries = 20
 
 // RotateSigningKey makes a new signing key and returns it. The old one signs besides it for the overlap; 0 ends it at once.
 func (s *Service) RotateSigningKey(ctx context.Context, e Environment, overlap time.Duration) (secret.Text, error) {

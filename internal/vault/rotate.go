@@ -244,6 +244,9 @@ func (p *pass) run(ctx context.Context) error {
 		table, name := column.Place()
 		after := ""
 		for {
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
 			rows, err := column.Batch(ctx, after, rewrapBatch)
 			if err != nil {
 				return fmt.Errorf("read %s.%s: %w", table, name, err)
