@@ -73,6 +73,7 @@ func decode(req Request, f frame.Frame, limits Limits) Result {
 	}
 	e := envelope.Error
 	r.Error = &FunctionError{Type: e.Type, Payload: e.Payload, Upstream: e.Upstream, Stack: e.Stack}
+	mapStacks(r.Error, req.Bundle)
 	if done.Exhausted && e.Type == TypeInternal && isMemoryError(e.Payload) {
 		r.Error = outOfMemory(limits)
 	}

@@ -51,8 +51,11 @@ func (e *Engine) Close() error {
 	return e.compiler.Close()
 }
 
-// bundleOpen wraps a CommonJS text; stays on the text's first line, so that only columns of that line move.
+// bundleOpen wraps a CommonJS text. It stands on the text's first line, so that only columns of that line move.
 const bundleOpen = "(function(exports,require,module){"
+
+// FirstColumn is by how much the columns of a bundle's first line are larger in error stacks than in its text.
+const FirstColumn = len(bundleOpen)
 
 // CompileBundle compiles a CommonJS text. name is what error stacks show. The error is a *quickjs.Error for a syntax error.
 func (e *Engine) CompileBundle(name, code string) ([]byte, error) {
