@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -86,7 +88,11 @@ type NewKey struct {
 
 func (in NewKey) check(owner Owner) error {
 	issues := checkScopes(in.Scopes, owner.EnvironmentID == 0)
-	issues = append(issues, checkLength(in.DisplayName, maxName, []string{"display_name"})...)
+	path := []string{"display_name"}
+	issues = append(issues, checkLength(in.DisplayName, maxName, path)...)
+	if !utf8.ValidString(in.DisplayName) || strings.ContainsRune(in.DisplayName, 0) { // PostgreSQL stores neither
+		issues = append(issues, errs.Issue{Code: "custom", Message: "The name has characters that are not text", Path: path})
+	}
 	return invalid(issues)
 }
 
