@@ -82,7 +82,7 @@ func (f Field) Check(value string) string {
 	switch {
 	case value == "":
 		if f.Required() {
-			return "a value is required"
+			return "needs a value"
 		}
 		return ""
 	case len(f.Enum) > 0 && !slices.Contains(f.Enum, value):
