@@ -55,11 +55,14 @@ const (
 // defaultLife is how long an operation may stay open before it is taken for lost. Kinds that end sooner set ExpiresAt.
 const defaultLife = 24 * time.Hour
 
-// Begin starts an operation. Kind and EnvironmentID are required; the rest of r is filled in.
+// Begin starts an operation. Kind and EnvironmentID are required; the rest of r is filled in. An ID that was made before, with
+// NewID, is kept, and so is its CreatedAt, which must be the time of the ID.
 func (l *Log) Begin(ctx context.Context, r Record) *Operation {
 	now := l.opts.Now().UTC()
-	r.ID = NewID(now)
-	r.CreatedAt, r.UpdatedAt = now, now
+	if r.ID == "" {
+		r.ID, r.CreatedAt = NewID(now), now
+	}
+	r.UpdatedAt = now
 	if r.State == "" {
 		r.State = Running
 	}

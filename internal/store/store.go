@@ -97,6 +97,9 @@ func (s *Store) Notify(ctx context.Context, topic, payload string) error {
 	return s.core.Notify(ctx, topic, payload)
 }
 
+// AfterCommit runs fn, which must not block, once the transaction of ctx is durable, or at once without one.
+func (s *Store) AfterCommit(ctx context.Context, fn func()) { s.core.AfterCommit(ctx, fn) }
+
 // Close closes both databases. It may be called twice.
 func (s *Store) Close() error {
 	if s.core == s.records {

@@ -9,7 +9,7 @@ CREATE TABLE connections (
 	credentials          BYTEA NOT NULL, -- sealed
 	config               BYTEA NOT NULL, -- sealed connection_config
 	version              BIGINT NOT NULL, -- of the credentials
-	expires_at           BIGINT NOT NULL, -- of the credentials; 0 when they don't expire
+	expires_at           BIGINT NOT NULL, -- of the credentials; 0 when they don't expire or can't be renewed
 	metadata             TEXT,
 	tags                 TEXT NOT NULL,
 	end_user             TEXT,
