@@ -14,6 +14,7 @@ func (s *Server) routes() {
 	s.integrationRoutes()
 	s.connectionRoutes()
 	s.environmentRoutes()
+	s.proxyRoutes()
 }
 
 func (s *Server) health(w http.ResponseWriter, _ *request) error {

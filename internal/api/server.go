@@ -31,6 +31,8 @@ type Options struct {
 	Connections  Connections
 	Fresh        Fresh
 	URLs         URLs
+	Proxy        Proxy
+	Operations   Operations
 	// Ready reports whether the process can serve; nil errors mean yes.
 	Ready func(ctx context.Context) error
 }
