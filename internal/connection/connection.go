@@ -87,7 +87,8 @@ type Stored struct {
 
 	SealedCredentials []byte
 	SealedConfig      []byte
-	ExpiresAt         time.Time
+	// ExpiresAt is when the credentials expire; zero when they don't, or when nothing could renew them.
+	ExpiresAt time.Time
 }
 
 // Filter narrows a list. Empty fields don't; all others must match.

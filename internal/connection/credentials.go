@@ -108,6 +108,17 @@ func (c Credentials) Expiry() time.Time {
 	return t
 }
 
+// renewalDue is the expiry, if something can be done about it: OAuth 2 credentials without a refresh token only end.
+func (c Credentials) renewalDue() time.Time {
+	switch c.mode {
+	case provider.OAuth2, provider.MCPOAuth2, provider.MCPOAuth2Generic:
+		if c.Text("refresh_token") == "" {
+			return time.Time{}
+		}
+	}
+	return c.Expiry()
+}
+
 // Without leaves out every field for which drop is true, at any depth.
 func (c Credentials) Without(drop func(name string) bool) Credentials {
 	kept := Credentials{mode: c.mode, fields: map[string]json.RawMessage{}}

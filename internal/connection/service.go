@@ -23,9 +23,6 @@ var (
 	ErrTooManyTags = errs.New(http.StatusBadRequest, "invalid_body", fmt.Sprintf("A connection can have at most %d tags", MaxTags))
 )
 
-// ErrVersion is what Store.SetCredentials returns when the credentials were changed by somebody else since they were read.
-var ErrVersion = errors.New("the credentials have changed since they were read")
-
 // Store keeps connections. Every method is bound to one environment or to an id that was read from one.
 type Store interface {
 	Insert(ctx context.Context, c Stored) (id int64, err error)
@@ -150,7 +147,7 @@ func (s *Service) Import(ctx context.Context, i *integration.Integration, c Conn
 				c.EndUser = old.EndUser
 			}
 		}
-		stored, err := s.seal(c)
+		stored, err := s.Seal(c)
 		if err != nil {
 			return err
 		}
@@ -327,7 +324,8 @@ func sealedConfig(uuid string) vault.Context {
 	return vault.Context{Table: "connections", Column: "config", ID: uuid}
 }
 
-func (s *Service) seal(c Connection) (Stored, error) {
+// Seal seals the credentials and the configuration of a connection that has its UUID.
+func (s *Service) Seal(c Connection) (Stored, error) {
 	credentials, err := s.opts.Vault.Seal(c.Credentials.JSON(), sealedCredentials(c.UUID))
 	if err != nil {
 		return Stored{}, fmt.Errorf("seal credentials: %w", err)
@@ -336,12 +334,7 @@ func (s *Service) seal(c Connection) (Stored, error) {
 	if err != nil {
 		return Stored{}, fmt.Errorf("seal connection_config: %w", err)
 	}
-	return Stored{Connection: c, SealedCredentials: credentials, SealedConfig: config, ExpiresAt: c.Credentials.Expiry()}, nil
-}
-
-// SealCredentials seals new credentials for a connection that exists.
-func (s *Service) SealCredentials(c *Connection, next Credentials) ([]byte, error) {
-	return s.opts.Vault.Seal(next.JSON(), sealedCredentials(c.UUID))
+	return Stored{Connection: c, SealedCredentials: credentials, SealedConfig: config, ExpiresAt: c.Credentials.renewalDue()}, nil
 }
 
 func (s *Service) open(stored Stored, i *integration.Integration) (*Connection, error) {

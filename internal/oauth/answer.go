@@ -115,6 +115,23 @@ func (a answer) clientToken(unit time.Duration, now time.Time) (Token, error) {
 	return t, nil
 }
 
+// Metadata reads values of the answer by their dotted paths, for the connection_config: texts and booleans, under the path as
+// their name. Others are left out.
+func (t Token) Metadata(paths []string) map[string]any {
+	if len(paths) == 0 {
+		return nil
+	}
+	values, _ := parseObject(t.Raw)
+	found := map[string]any{}
+	for _, path := range paths {
+		switch v := walk(values, path).(type) {
+		case string, bool:
+			found[path] = v
+		}
+	}
+	return found
+}
+
 func str(v any) string {
 	s, _ := v.(string)
 	return s
