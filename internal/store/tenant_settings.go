@@ -21,7 +21,8 @@ var (
 			callback_url, otlp_endpoint, retention_days, signing_key_version, previous_until, updated_at, signing_key)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, $15, $16)`)
 	getSettings = engine.SQL(`SELECT s.primary_url, s.secondary_url,
-			s.on_auth_creation, s.on_auth_refresh_error, s.on_sync_completion_always, s.on_sync_error, s.on_async_action_completion, s.forward_webhooks,
+			s.on_auth_creation, s.on_auth_refresh_error, s.on_sync_completion_always, s.on_sync_error,
+			s.on_async_action_completion, s.forward_webhooks,
 			s.callback_url, s.otlp_endpoint, s.retention_days, s.signing_key_version, s.previous_until, s.updated_at,
 			s.signing_key, s.previous_signing_key, s.otlp_headers, ` + environmentColumns + `
 		FROM environment_settings s JOIN environments e ON e.id = s.environment_id AND e.deleted_at = 0

@@ -18,6 +18,8 @@ const maxName = 255
 
 var environmentName = regexp.MustCompile(`^[a-z0-9_-]+$`)
 
+var errNotProduction = errs.New(http.StatusBadRequest, "invalid_is_prod_flag", "The environment prod is always a production environment")
+
 // ErrAccountNotFound is for an account that does not exist.
 var ErrAccountNotFound = errs.NotFound("The account does not exist")
 
@@ -79,7 +81,7 @@ func (s *Service) prepareEnvironment(in NewEnvironment) (preparedEnvironment, er
 	production := in.Name == productionName
 	if in.Production != nil {
 		if production && !*in.Production {
-			return preparedEnvironment{}, errs.New(http.StatusBadRequest, "invalid_is_prod_flag", "The environment prod is always a production environment")
+			return preparedEnvironment{}, errNotProduction
 		}
 		production = *in.Production
 	}

@@ -3,6 +3,7 @@ package tenant
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/patchbay-dev/patchbay/internal/errs"
@@ -51,6 +52,8 @@ const (
 )
 
 // The scopes of account keys.
+//
+//nolint:gosec // names of rights, not credentials
 const (
 	ScopeAccount                   = "account:*"
 	ScopeEnvironmentsList          = "account:environments:list"
@@ -121,7 +124,7 @@ func grantable(scope string, ofAccount bool) bool {
 func checkScopes(scopes []string, ofAccount bool) []errs.Issue {
 	var issues []errs.Issue
 	for i, scope := range scopes {
-		path := []string{"scopes", fmt.Sprint(i)}
+		path := []string{"scopes", strconv.Itoa(i)}
 		switch {
 		case !grantable(scope, ofAccount):
 			issues = append(issues, errs.Issue{Code: "invalid_value", Message: fmt.Sprintf("Unknown scope %.100q", scope), Path: path})

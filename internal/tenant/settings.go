@@ -120,8 +120,9 @@ func (s *Service) Settings(ctx context.Context, environmentID int64) (Settings, 
 
 func (s *Service) openSettings(stored StoredSettings) (Settings, error) {
 	settings := Settings{
-		Environment: stored.Environment, PrimaryURL: stored.PrimaryURL, SecondaryURL: stored.SecondaryURL, Notifications: stored.Notifications,
-		PreviousUntil: stored.PreviousUntil, CallbackURL: stored.CallbackURL, OTLPEndpoint: stored.OTLPEndpoint, RetentionDays: stored.RetentionDays,
+		Environment: stored.Environment, PrimaryURL: stored.PrimaryURL, SecondaryURL: stored.SecondaryURL,
+		Notifications: stored.Notifications, PreviousUntil: stored.PreviousUntil, CallbackURL: stored.CallbackURL,
+		OTLPEndpoint: stored.OTLPEndpoint, RetentionDays: stored.RetentionDays,
 	}
 	key, err := s.open(stored.SigningKey, stored.Environment, columnSigningKey)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -115,8 +116,7 @@ func (s *Service) checkOutboundURL(raw *string, field string) []errs.Issue {
 	}
 	if _, err := s.opts.URLs.CheckURL(*raw); err != nil {
 		message := "This server may not connect to the URL"
-		var denied *egress.DeniedError
-		if errors.As(err, &denied) {
+		if denied, ok := errors.AsType[*egress.DeniedError](err); ok {
 			message += ": " + string(denied.Reason)
 		}
 		return []errs.Issue{{Code: "custom", Message: message, Path: []string{field}}}
@@ -144,7 +144,7 @@ func checkVariables(variables []Variable, field string) []errs.Issue {
 	var issues []errs.Issue
 	seen := make(map[string]bool, len(variables))
 	for i, v := range variables {
-		path := []string{field, fmt.Sprint(i)}
+		path := []string{field, strconv.Itoa(i)}
 		issues = append(issues, checkLength(v.Name, maxVariableName, append(path[:2:2], "name"))...)
 		issues = append(issues, checkLength(v.Value.Reveal(), maxVariableValue, append(path[:2:2], "value"))...)
 		if seen[v.Name] {

@@ -15,8 +15,8 @@ import (
 
 // ChangeMasterKey seals the keysets with another master key; no value is touched. next has the form of Options.MasterKey.
 // Where the key lives in Options.KeyFile the file is replaced, and an empty next means a generated key; a crash in between is
-// repaired by the next Open. Where the operator supplies the key, every process has to be started with the new one: those
-// that run go on with the keys they have until a rotation.
+// repaired by the next Open; processes that share the file find the new key by themselves. Where the operator supplies the
+// key, every process has to be started with the new one: those that run go on with the keys they have until a rotation.
 func (v *Vault) ChangeMasterKey(ctx context.Context, next secret.Text) error {
 	v.changing.Lock()
 	defer v.changing.Unlock()
@@ -27,9 +27,15 @@ func (v *Vault) ChangeMasterKey(ctx context.Context, next secret.Text) error {
 }
 
 func (v *Vault) changeMaster(ctx context.Context, next secret.Text) error {
-	current := *v.master.Load()
+	r, err := v.look(ctx)
+	if err != nil {
+		return err
+	}
+	current, err := v.masterOf(r.stored)
+	if err != nil {
+		return err
+	}
 	if current.source == FromFile {
-		var err error
 		if next, err = prepareKeyFile(v.opts.KeyFile, next); err != nil {
 			return err
 		}
@@ -44,7 +50,7 @@ func (v *Vault) changeMaster(ctx context.Context, next secret.Text) error {
 	if m.id == current.id {
 		return errors.New("the new key is the one in use")
 	}
-	if err := v.resealKeysets(ctx, m); err != nil {
+	if err := v.resealKeysets(ctx, current, m); err != nil {
 		return err
 	}
 	v.master.Store(&m)
@@ -54,10 +60,7 @@ func (v *Vault) changeMaster(ctx context.Context, next secret.Text) error {
 	return nil
 }
 
-func (v *Vault) resealKeysets(ctx context.Context, m master) error {
-	if _, err := v.look(ctx); err != nil {
-		return err
-	}
+func (v *Vault) resealKeysets(ctx context.Context, current, m master) error {
 	stored, err := v.opts.Store.Keysets(ctx)
 	if err != nil {
 		return err
@@ -65,7 +68,7 @@ func (v *Vault) resealKeysets(ctx context.Context, m master) error {
 	resealed := make([]StoredKeyset, len(stored))
 	for i, was := range stored {
 		var handle *keyset.Handle
-		if handle, err = was.open(*v.master.Load()); err != nil {
+		if handle, err = was.open(current); err != nil {
 			return err
 		}
 		if resealed[i], err = was.seal(m, handle); err != nil {
@@ -135,6 +138,24 @@ func installKeyFile(path, id string) error {
 		return fmt.Errorf("replace the key file: %w", err)
 	}
 	return syncFolder(filepath.Dir(path))
+}
+
+// masterOf gives the master key that sealed k: the one in use, or the one that another process has put into the file since.
+func (v *Vault) masterOf(k StoredKeyset) (master, error) {
+	m := *v.master.Load()
+	if m.id == k.MasterKeyID {
+		return m, nil
+	}
+	if m.source == FromFile {
+		if err := installKeyFile(v.opts.KeyFile, k.MasterKeyID); err != nil {
+			return m, err
+		}
+		if next, _, err := readKeyFile(v.opts.KeyFile); err == nil && next.id == k.MasterKeyID {
+			v.master.Store(&next)
+			return next, nil
+		}
+	}
+	return m, &MasterKeyError{Keyset: k.Name, Stored: k.MasterKeyID, Given: m.id}
 }
 
 // Status is what an operator may know of the keys; nothing in it is secret.

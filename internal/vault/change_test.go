@@ -74,6 +74,10 @@ func TestMasterKeyInTheFileIsChanged(t *testing.T) {
 	if err != nil || status.MasterKeySource != vault.FromFile {
 		t.Fatal(status, err)
 	}
+	running, _, err := vault.Open(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := v.ChangeMasterKey(t.Context(), secret.Text{}); err != nil {
 		t.Fatal(err)
 	}
@@ -82,6 +86,16 @@ func TestMasterKeyInTheFileIsChanged(t *testing.T) {
 	}
 	if kept := read(t, opts.KeyFile+"."+status.MasterKeyID); kept != old {
 		t.Error("the old key was not kept for old backups")
+	}
+	// A process that shares the file finds the new key there.
+	if _, err := running.Rotate(t.Context()); err != nil {
+		t.Errorf("rotation by a process that was started before the change: %v", err)
+	}
+	if _, err := v.Rotate(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got, err := running.Open(seal(t, v, "y", w.column.Context("1")), w.column.Context("1")); err != nil || string(got) != "y" {
+		t.Errorf("%q, %v", got, err)
 	}
 	v, notice, err := vault.Open(t.Context(), opts)
 	if err != nil || notice.String() != "" {
@@ -115,11 +129,11 @@ func TestInterruptedChangeOfTheKeyFileIsFinished(t *testing.T) {
 	}
 	old := read(t, opts.KeyFile)
 
-	w.store.Err = errors.New("down")
-	if err := v.ChangeMasterKey(t.Context(), secret.Text{}); !errors.Is(err, w.store.Err) {
+	w.store.WriteErr = errors.New("down")
+	if err := v.ChangeMasterKey(t.Context(), secret.Text{}); !errors.Is(err, w.store.WriteErr) {
 		t.Fatal(err)
 	}
-	w.store.Err = nil
+	w.store.WriteErr = nil
 	next := read(t, opts.KeyFile+".next")
 	reopen()
 	if read(t, opts.KeyFile) != old || read(t, opts.KeyFile+".next") != next {

@@ -71,7 +71,8 @@ type MasterKeyError struct {
 
 func (e *MasterKeyError) Error() string {
 	if e.Stored == e.Given {
-		return fmt.Sprintf("the stored keyset %q is damaged: the master key is the right one (id %s) but does not open it", e.Keyset, e.Given)
+		return fmt.Sprintf("the stored keyset %q is damaged: it was sealed with this master key (id %s), which does not open it",
+			e.Keyset, e.Given)
 	}
 	text := fmt.Sprintf("wrong master key: the database was sealed with the key of id %s, the given one has id %s; "+
 		"start with the key that was used before", e.Stored, e.Given)

@@ -53,13 +53,14 @@ func GenerateMasterKey() secret.Text {
 // parseMaster reads a master key: 32 bytes in base64, standard alphabet, with or without padding. name is what the operator
 // calls the setting; the key itself is never in the error.
 func parseMaster(text secret.Text, name string, source Source) (master, error) {
+	const hint = "make one with `openssl rand -base64 32`"
 	trimmed := strings.TrimRight(strings.TrimSpace(text.Reveal()), "=")
 	key, err := base64.RawStdEncoding.Strict().DecodeString(trimmed)
 	if err != nil {
-		return master{}, fmt.Errorf("%s is not base64: make one with `openssl rand -base64 32`", name)
+		return master{}, fmt.Errorf("%s is not base64: %s", name, hint)
 	}
 	if len(key) != masterKeySize {
-		return master{}, fmt.Errorf("%s decodes to %d bytes, want %d: make one with `openssl rand -base64 32`", name, len(key), masterKeySize)
+		return master{}, fmt.Errorf("%s decodes to %d bytes, want %d: %s", name, len(key), masterKeySize, hint)
 	}
 	parameters, err := aesgcm.NewParameters(aesgcm.ParametersOpts{
 		KeySizeInBytes: masterKeySize, IVSizeInBytes: 12, TagSizeInBytes: 16, Variant: aesgcm.VariantNoPrefix,

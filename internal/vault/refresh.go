@@ -88,8 +88,11 @@ func (v *Vault) take(stored []StoredKeyset, at time.Time) (*ring, error) {
 	}
 	next := v.ring.Load()
 	if next == nil || next.stored.Version != data.Version {
-		var err error
-		if next, err = newRing(data, *v.master.Load()); err != nil {
+		m, err := v.masterOf(data)
+		if err != nil {
+			return nil, err
+		}
+		if next, err = newRing(data, m); err != nil {
 			return nil, err
 		}
 	} else {
@@ -107,12 +110,11 @@ func (v *Vault) take(stored []StoredKeyset, at time.Time) (*ring, error) {
 func (v *Vault) swap(ctx context.Context, was *ring, now StoredKeyset, handle *keyset.Handle) (bool, error) {
 	now.UpdatedAt = v.opts.Now()
 	if handle != nil {
-		m := *v.master.Load()
-		if was.stored.MasterKeyID != m.id {
-			return false, &MasterKeyError{Keyset: dataKeyset, Stored: was.stored.MasterKeyID, Given: m.id}
+		m, err := v.masterOf(was.stored)
+		if err != nil {
+			return false, err
 		}
 		now.Version++
-		var err error
 		if now, err = now.seal(m, handle); err != nil {
 			return false, err
 		}

@@ -254,7 +254,7 @@ func TestKeyIsGeneratedOnceAndReadableByItsOwnerOnly(t *testing.T) {
 		t.Errorf("second start: %q, %v", got, err)
 	}
 
-	if err := os.Chmod(opts.KeyFile, 0o644); err != nil { //nolint:gosec // the test is about it
+	if err := os.Chmod(opts.KeyFile, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, notice, err = vault.Open(t.Context(), opts); err != nil || notice.Exposed != opts.KeyFile || notice.String() == "" {

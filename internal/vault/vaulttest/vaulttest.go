@@ -35,12 +35,19 @@ type Store struct {
 	Deaf bool
 	// Err, when set, is what Keysets returns.
 	Err error
+	// WriteErr, when set, is what Write returns.
+	WriteErr error
 	// Looks counts the calls of Keysets.
 	Looks int
 }
 
 // Write calls fn.
-func (s *Store) Write(ctx context.Context, fn func(ctx context.Context) error) error { return fn(ctx) }
+func (s *Store) Write(ctx context.Context, fn func(ctx context.Context) error) error {
+	if s.WriteErr != nil {
+		return s.WriteErr
+	}
+	return fn(ctx)
+}
 
 // Keysets implements vault.Store.
 func (s *Store) Keysets(context.Context) ([]vault.StoredKeyset, error) {
