@@ -191,8 +191,8 @@ func TestSchemaStructAndDocumentationNameTheSameKeys(t *testing.T) {
 
 func jsonNames(of reflect.Type) []string {
 	var names []string
-	for i := range of.NumField() {
-		if name := of.Field(i).Tag.Get("json"); name != "-" {
+	for field := range of.Fields() {
+		if name := field.Tag.Get("json"); name != "-" {
 			names = append(names, name)
 		}
 	}

@@ -27,7 +27,7 @@ func (e *entry) check(p *Provider) Problems {
 	return c.problems
 }
 
-func (c *checker) fault(pointer, format string, args ...any) {
+func (c *checker) faultf(pointer, format string, args ...any) {
 	file, line := c.e.position(pointer)
 	c.problems = append(c.problems, Problem{File: file, Line: line, Message: fmt.Sprintf(format, args...)})
 }
@@ -37,24 +37,24 @@ func (c *checker) mode() {
 	facts := modes[c.p.AuthMode]
 	for _, key := range facts.needs {
 		if _, ok := c.e.merged[key]; !ok {
-			c.fault("auth_mode", "%s needs the key %s", c.p.AuthMode, key)
+			c.faultf("auth_mode", "%s needs the key %s", c.p.AuthMode, key)
 		}
 	}
 	if len(c.p.Credentials) > 0 && !facts.asks {
-		c.fault("credentials", "%s does not ask for credentials", c.p.AuthMode)
+		c.faultf("credentials", "%s does not ask for credentials", c.p.AuthMode)
 	}
 	needed := map[AuthMode]string{APIKey: "apiKey", AWSSigV4: "role_arn"}[c.p.AuthMode]
 	if _, ok := c.p.Credentials[needed]; needed != "" && len(c.p.Credentials) > 0 && !ok {
-		c.fault("credentials", "%s needs the credential %s", c.p.AuthMode, needed)
+		c.faultf("credentials", "%s needs the credential %s", c.p.AuthMode, needed)
 	}
 	if c.p.Proxy.BaseURL == nil && c.p.AuthMode != None && c.p.AuthMode != MCPOAuth2Generic {
-		c.fault("proxy", "%s needs proxy.base_url", c.p.AuthMode)
+		c.faultf("proxy", "%s needs proxy.base_url", c.p.AuthMode)
 	}
 	if c.p.AuthMode == MCPOAuth2 && c.p.ClientRegistration == "dynamic" && c.p.RegistrationURL == "" {
-		c.fault("client_registration", "dynamic registration needs registration_url")
+		c.faultf("client_registration", "dynamic registration needs registration_url")
 	}
 	if url := c.p.AuthorizationURL.String(); strings.Contains(url, "scope=") {
-		c.fault("authorization_url", "scopes belong to default_scopes, not into the URL")
+		c.faultf("authorization_url", "scopes belong to default_scopes, not into the URL")
 	}
 }
 
@@ -67,14 +67,14 @@ func (c *checker) fields() {
 		for name, f := range fields {
 			at := join(key, name)
 			if fault := f.Check(f.Default); f.Default != "" && fault != "" {
-				c.fault(join(at, "default_value"), "the default of %s %s", name, fault)
+				c.faultf(join(at, "default_value"), "the default of %s %s", name, fault)
 			}
 			if fault := f.Check(f.Example); f.Example != "" && fault != "" {
-				c.fault(join(at, "example"), "the example of %s %s", name, fault)
+				c.faultf(join(at, "example"), "the example of %s %s", name, fault)
 			}
 			for value := range f.Warnings {
 				if len(f.Enum) > 0 && !slices.Contains(f.Enum, value) {
-					c.fault(join(at, "warnings"), "%s has a warning for %q, which is no value of it", name, value)
+					c.faultf(join(at, "warnings"), "%s has a warning for %q, which is no value of it", name, value)
 				}
 			}
 			c.visibleWhen(key, name, fields)
@@ -87,18 +87,18 @@ func (c *checker) visibleWhen(key, name string, fields Fields) {
 	seen := map[string]bool{}
 	for field := name; fields[field].VisibleWhen != nil; {
 		if seen[field] {
-			c.fault(at, "visible_when of %s leads back to it", name)
+			c.faultf(at, "visible_when of %s leads back to it", name)
 			return
 		}
 		seen[field] = true
 		field = fields[field].VisibleWhen.Field
 		if _, ok := fields[field]; !ok {
-			c.fault(at, "visible_when of %s names %s, which is no field", name, field)
+			c.faultf(at, "visible_when of %s names %s, which is no field", name, field)
 			return
 		}
 	}
 	if key != "integration_config" && fields[name].VisibleWhen != nil {
-		c.fault(at, "visible_when is only for integration_config")
+		c.faultf(at, "visible_when is only for integration_config")
 	}
 }
 
@@ -106,10 +106,10 @@ func (c *checker) visibleWhen(key, name string, fields Fields) {
 func (c *checker) proxy() {
 	p := c.p.Proxy
 	if b := p.Retry.InBody; b != nil && b.Value.NumSubexp() != 1 {
-		c.fault("proxy/retry/in_body/value", "proxy.retry.in_body.value needs exactly one group")
+		c.faultf("proxy/retry/in_body/value", "proxy.retry.in_body.value needs exactly one group")
 	}
 	if c.p.AuthMode == APIKey && len(c.p.IntegrationConfig) == 0 && !c.placesKey() {
-		c.fault("proxy", "API_KEY: no header, query, body or base URL of the proxy holds ${apiKey}")
+		c.faultf("proxy", "API_KEY: no header, query, body or base URL of the proxy holds ${apiKey}")
 	}
 	if p.Paginate == nil {
 		return
@@ -119,16 +119,16 @@ func (c *checker) proxy() {
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		owner, _, found := strings.Cut(name, "_")
 		if found && owner != p.Paginate.Type && slices.Contains([]string{"cursor", "link", "offset"}, owner) {
-			c.fault(join("proxy/paginate", name), "proxy.paginate.%s means nothing for the type %s", name, p.Paginate.Type)
+			c.faultf(join("proxy/paginate", name), "proxy.paginate.%s means nothing for the type %s", name, p.Paginate.Type)
 		}
 	}
 	switch p := p.Paginate; {
 	case p.Type == "cursor" && (p.CursorNameInRequest == "" || p.CursorPathInResponse == ""):
-		c.fault("proxy/paginate", "cursor pagination needs cursor_name_in_request and cursor_path_in_response")
+		c.faultf("proxy/paginate", "cursor pagination needs cursor_name_in_request and cursor_path_in_response")
 	case p.Type == "link" && p.LinkRelInResponseHeader == "" && p.LinkPathInResponseBody == "":
-		c.fault("proxy/paginate", "link pagination needs link_rel_in_response_header or link_path_in_response_body")
+		c.faultf("proxy/paginate", "link pagination needs link_rel_in_response_header or link_path_in_response_body")
 	case p.Type == "offset" && p.OffsetNameInRequest == "":
-		c.fault("proxy/paginate", "offset pagination needs offset_name_in_request")
+		c.faultf("proxy/paginate", "offset pagination needs offset_name_in_request")
 	}
 }
 
@@ -156,7 +156,8 @@ func (c *checker) declared() {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.p.ConnectionConfig)) {
 		if !c.used[name] && !c.p.ConnectionConfig[name].Automated {
-			c.fault(join("connection_config", name), "connection_config.%s is never used; no template holds ${connectionConfig.%s}", name, name)
+			at := join("connection_config", name)
+			c.faultf(at, "%s is never used; no template holds ${connectionConfig.%s}", dotted(at), name)
 		}
 	}
 }

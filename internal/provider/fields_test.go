@@ -56,18 +56,28 @@ func TestNormalizeTakesOffWhatTheFormShowsAround(t *testing.T) {
 	}
 }
 
-func TestNormalizeIsStable(t *testing.T) {
+func TestNormalizeFindsTheValueInAPastedAddress(t *testing.T) {
 	t.Parallel()
-	fields := []provider.Field{
-		{Prefix: "https://", Suffix: ".x.test"}, {Prefix: "https://a."}, {Suffix: ".x.test"}, {},
-	}
-	part := rapid.SampledFrom([]string{"https://", "http://", ".x.test", "a.", "a", "/", " ", "X", "ü"})
 	rapid.Check(t, func(t *rapid.T) {
-		f := rapid.SampledFrom(fields).Draw(t, "field")
-		value := strings.Join(rapid.SliceOfN(part, 0, 3).Draw(t, "value"), "")
-		once := f.Normalize(value)
-		if strings.Contains(strings.ReplaceAll(value, once, ""), "X") {
-			t.Fatalf("%q lost more than prefix and suffix: %q", value, once)
+		f := provider.Field{
+			Prefix: rapid.SampledFrom([]string{"", "https://", "https://app."}).Draw(t, "prefix"),
+			Suffix: rapid.SampledFrom([]string{"", ".x.test", "-eu.x.test"}).Draw(t, "suffix"),
+		}
+		label := rapid.StringMatching(`[a-z0-9][a-z0-9-]{0,20}`).Draw(t, "label")
+		path := ""
+		if f.Suffix != "" {
+			path = rapid.SampledFrom([]string{"", "/", "/a/b?c=d"}).Draw(t, "path")
+		}
+		pasted := " " + f.Prefix + label + f.Suffix + path + "\n"
+		if got := f.Normalize(pasted); got != label {
+			t.Fatalf("%q became %q, want %q", pasted, got, label)
+		}
+		if got := f.Normalize(label); got != label && !strings.HasSuffix(label, f.Suffix) {
+			t.Fatalf("%q became %q", label, got)
+		}
+		anything := rapid.String().Draw(t, "anything")
+		if got := f.Normalize(anything); !strings.Contains(anything, got) {
+			t.Fatalf("%q became %q, which is no part of it", anything, got)
 		}
 	})
 }

@@ -93,6 +93,7 @@ func (o *overlay) names() []string {
 const extra = "alias: base\ndisplay_name: Extra\n"
 
 func TestLiveUsesNewFilesAfterOneQuietMoment(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		o := newOverlay(t, nil)
 		o.start()
@@ -133,6 +134,7 @@ func TestLiveUsesNewFilesAfterOneQuietMoment(t *testing.T) {
 }
 
 func TestLiveKeepsTheLastGoodCatalogWhileAFileIsBroken(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		o := newOverlay(t, func(opts *provider.LiveOptions) { opts.Rescan = time.Minute }, "extra.yaml", extra)
 		o.start()
@@ -185,6 +187,7 @@ func TestLiveStartsOnTheBaseWhenTheOverlayIsBroken(t *testing.T) {
 }
 
 func TestLiveFollowsWithoutAWatch(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		o := newOverlay(t, func(opts *provider.LiveOptions) {
 			opts.Rescan = time.Minute

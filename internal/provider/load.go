@@ -112,7 +112,8 @@ func (l layer) read() ([]*entry, Problems) {
 		name := strings.TrimSuffix(item.Name(), extension)
 		file := l.path(item.Name())
 		if extension == ".yml" || !idPattern.MatchString(name) {
-			problems = append(problems, Problem{File: file, Message: `the file name must be an id of lower-case letters, digits and dashes with the ending .yaml`})
+			const rule = "the file name must be an id of lower-case letters, digits and dashes with the ending .yaml"
+			problems = append(problems, Problem{File: file, Message: rule})
 			continue
 		}
 		e := &entry{name: name, file: file}
@@ -201,9 +202,8 @@ func (e *entry) decode() (*Provider, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	p := &Provider{Name: e.name, Document: e.merged, ScopeSeparator: " "}
-	if err := decoder.Decode(p); err != nil {
-		var mismatch *json.UnmarshalTypeError
-		if errors.As(err, &mismatch) {
+	if err := decoder.Decode(p); err != nil { //nolint:musttag // Pattern and StatusRange read texts and have no JSON fields
+		if mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			return nil, fmt.Errorf("%s must be of type %s", mismatch.Field, mismatch.Type)
 		}
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "json: "))

@@ -37,23 +37,35 @@ type modeFacts struct {
 var (
 	tokens = []string{"access_token", "refresh_token", "expires_at", "raw"}
 	modes  = map[AuthMode]modeFacts{
-		OAuth1:   {stored: []string{"oauth_token", "oauth_token_secret", "raw"}, needs: []string{"request_url", "authorization_url", "token_url"}},
-		OAuth2:   {stored: tokens, needs: []string{"authorization_url", "token_url"}},
-		OAuth2CC: {stored: []string{"token", "client_id", "client_secret", "client_certificate", "client_private_key", "expires_at", "raw"}, asks: true, needs: []string{"token_url"}},
-		Basic:    {stored: []string{"username", "password"}, asks: true},
-		APIKey:   {stored: []string{"apiKey"}, asks: true},
-		JWT:      {stored: []string{"token", "expires_at"}, asks: true, needs: []string{"token", "signature", "credentials"}},
-		TwoStep:  {stored: []string{"token", "refresh_token", "expires_at", "raw", "assertion", "_cookies"}, asks: true, needs: []string{"token_url", "credentials"}},
-		App:      {stored: []string{"access_token", "expires_at", "raw", "jwtToken"}, needs: []string{"authorization_url", "token_url"}},
-		Custom:   {stored: tokens, needs: []string{"authorization_url", "token_url"}},
-		TBA:      {stored: []string{"token_id", "token_secret"}, asks: true},
-		Signature: {
-			stored: []string{"username", "password", "token", "expires_at"}, asks: true, needs: []string{"signature"},
+		OAuth1: {
+			stored: []string{"oauth_token", "oauth_token_secret", "raw"},
+			needs:  []string{"request_url", "authorization_url", "token_url"},
 		},
-		Bill: {stored: []string{"username", "password", "organization_id", "dev_key", "session_id", "user_id", "expires_at", "raw"}, asks: true, needs: []string{"token_url"}},
+		OAuth2: {stored: tokens, needs: []string{"authorization_url", "token_url"}},
+		OAuth2CC: {
+			stored: []string{"token", "client_id", "client_secret", "client_certificate", "client_private_key", "expires_at", "raw"},
+			asks:   true, needs: []string{"token_url"},
+		},
+		Basic:  {stored: []string{"username", "password"}, asks: true},
+		APIKey: {stored: []string{"apiKey"}, asks: true},
+		JWT:    {stored: []string{"token", "expires_at"}, asks: true, needs: []string{"token", "signature", "credentials"}},
+		TwoStep: {
+			stored: []string{"token", "refresh_token", "expires_at", "raw", "assertion", "_cookies"},
+			asks:   true, needs: []string{"token_url", "credentials"},
+		},
+		App:       {stored: []string{"access_token", "expires_at", "raw", "jwtToken"}, needs: []string{"authorization_url", "token_url"}},
+		Custom:    {stored: tokens, needs: []string{"authorization_url", "token_url"}},
+		TBA:       {stored: []string{"token_id", "token_secret"}, asks: true},
+		Signature: {stored: []string{"username", "password", "token", "expires_at"}, asks: true, needs: []string{"signature"}},
+		Bill: {
+			stored: []string{"username", "password", "organization_id", "dev_key", "session_id", "user_id", "expires_at", "raw"},
+			asks:   true, needs: []string{"token_url"},
+		},
 		AWSSigV4: {
-			stored: []string{"role_arn", "region", "service", "access_key_id", "secret_access_key", "session_token", "expires_at", "external_id", "raw"},
-			asks:   true, needs: []string{"credentials", "integration_config"},
+			stored: []string{
+				"role_arn", "region", "service", "access_key_id", "secret_access_key", "session_token", "expires_at", "external_id", "raw",
+			},
+			asks: true, needs: []string{"credentials", "integration_config"},
 		},
 		MCPOAuth2:        {stored: tokens, needs: []string{"authorization_url", "token_url", "client_registration"}},
 		MCPOAuth2Generic: {stored: tokens},

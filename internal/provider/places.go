@@ -32,11 +32,9 @@ var (
 		dialect: template.Wrapper, url: true,
 		roots: []string{"*", "metadata", "tags", "connection_id", "provider_config_key", "environment_id"},
 	}
-	apiPath   = place{dialect: template.Wrapper, roots: baseURLs.roots}
-	apiQuery  = place{dialect: template.Wrapper, roots: []string{"*", "accessToken", "now", "random"}}
-	apiBody   = place{dialect: template.Wrapper, roots: []string{"*", "now", "random"}}
-	followUp  = place{dialect: template.Wrapper, url: true}
-	followSub = place{dialect: template.Wrapper, roots: []string{"accessToken"}}
+	apiPath  = place{dialect: template.Wrapper, roots: baseURLs.roots}
+	apiQuery = place{dialect: template.Wrapper, roots: []string{"*", "accessToken", "now", "random"}}
+	apiBody  = place{dialect: template.Wrapper, roots: []string{"*", "now", "random"}}
 )
 
 // headerPlace tells what a header template can see; proxyrequest fills exactly these names. The rule is the wire
@@ -51,7 +49,7 @@ func headerPlace(mode AuthMode, t *template.Template) place {
 	case mode == JWT || mode == OAuth2CC || mode == Signature:
 		roots = []string{"now", "random", "accessToken"}
 	case mode == TwoStep:
-		roots = append(roots, "accessToken", "credentials")
+		roots = slices.DeleteFunc(append(roots, "accessToken", "credentials"), func(name string) bool { return name == "method" })
 	default:
 		roots = append(roots, "*")
 	}
@@ -153,10 +151,11 @@ func (c *checker) template(pointer string, t *template.Template, at place) {
 		lone = forgottenDollar
 	}
 	if lone.MatchString(text) {
-		c.fault(pointer, "%s holds a { without a $ before it; a placeholder is written ${name}", dotted(pointer))
+		c.faultf(pointer, "%s holds a { without a $ before it; a placeholder is written ${name}", dotted(pointer))
 	}
 	for _, stray := range t.Stray(at.dialect) {
-		c.fault(pointer, "%s: %q is no placeholder: it is not closed, or the function does not exist or has other arguments", dotted(pointer), stray)
+		c.faultf(pointer, "%s: %q is no placeholder: it is not closed, or the function does not exist or has other arguments",
+			dotted(pointer), stray)
 	}
 	for _, name := range t.Names(at.dialect) {
 		c.name(pointer, name, at)
@@ -166,7 +165,7 @@ func (c *checker) template(pointer string, t *template.Template, at place) {
 	}
 	for side := range strings.SplitSeq(text, "||") {
 		if side = strings.TrimSpace(side); !strings.HasPrefix(side, "https://") && !strings.HasPrefix(side, "${") {
-			c.fault(pointer, "%s must begin with https:// or with a placeholder", dotted(pointer))
+			c.faultf(pointer, "%s must begin with https:// or with a placeholder", dotted(pointer))
 		}
 	}
 }
@@ -177,7 +176,7 @@ var implied = []string{"appPublicLink", "installation_id", "app_id"}
 // name checks that a placeholder names something that exists in its place.
 func (c *checker) name(pointer, name string, at place) {
 	root, rest, _ := strings.Cut(name, ".")
-	fail := func(reason string) { c.fault(pointer, "%s: ${%s} %s", dotted(pointer), name, reason) }
+	fail := func(reason string) { c.faultf(pointer, "%s: ${%s} %s", dotted(pointer), name, reason) }
 	switch {
 	case root == "connectionConfig":
 		c.used[rest] = true

@@ -23,7 +23,7 @@ func (p Problem) String() string {
 }
 
 // Problems is everything that is wrong with a catalog, sorted by file and line. It is the error of Load.
-type Problems []Problem
+type Problems []Problem //nolint:errname // it is a report first, and an error where a load can't give a catalog
 
 func (p Problems) Error() string {
 	lines := make([]string, len(p))

@@ -94,7 +94,7 @@ type Retry struct {
 	After []string `json:"after"`
 	// At lists headers that hold a moment: epoch seconds, epoch milliseconds or a date. It wins over After.
 	At []string `json:"at"`
-	// Remaining is a header whose value 0 makes any status retryable.
+	// Remaining is a header whose value 0 makes any error status retryable, as with providers that refuse with 403.
 	Remaining string `json:"remaining"`
 	// ErrorCodes replace the statuses that are retried by default, unless empty.
 	ErrorCodes []StatusRange `json:"error_code"`

@@ -100,7 +100,8 @@ func (r *Request) path(base, raw string) (string, error) {
 	trimmed := strings.TrimLeft(path, "/")
 	for _, prefix := range []string{raw, base} {
 		prefix = strings.TrimSuffix(prefix, "/")
-		if rest, ok := strings.CutPrefix(trimmed, prefix); ok && prefix != "" && (rest == "" || strings.ContainsRune("/?#", rune(rest[0]))) {
+		rest, ok := strings.CutPrefix(trimmed, prefix)
+		if ok && prefix != "" && (rest == "" || strings.IndexByte("/?#", rest[0]) >= 0) {
 			path = rest
 			break
 		}

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 )
 
@@ -13,12 +14,7 @@ import (
 //
 // args are access key, secret key, region, service and optionally the host, by default <service>.amazonaws.com.
 func (e *evaluation) awsSigV4(args []string) (string, bool) {
-	for _, a := range args[:4] {
-		if a == "" {
-			return "", false
-		}
-	}
-	if e.scope.Now.IsZero() {
+	if slices.Contains(args[:4], "") || e.scope.Now.IsZero() {
 		return "", false
 	}
 	accessKey, secretKey, region, service := args[0], args[1], args[2], args[3]

@@ -1,7 +1,9 @@
 package template_test
 
 import (
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -243,6 +245,29 @@ func TestTemplatesDescribeThemselves(t *testing.T) {
 	}
 }
 
+func TestTemplatesAreReadFromAndWrittenAsTheirText(t *testing.T) {
+	t.Parallel()
+	var parsed struct{ A, B *template.Template }
+	text := `{"A":"${x} || y","B":null}`
+	if err := json.Unmarshal([]byte(text), &parsed); err != nil {
+		t.Fatal(err)
+	}
+	if parsed.B != nil || parsed.A.String() != "${x} || y" {
+		t.Errorf("got %v and %v", parsed.A, parsed.B)
+	}
+	written, err := json.Marshal(parsed)
+	if err != nil || string(written) != text {
+		t.Errorf("written as %s, %v", written, err)
+	}
+	sides := parsed.A.Sides()
+	if len(sides) != 2 || sides[0].String() != "${x}" || sides[1].String() != "y" {
+		t.Errorf("sides %v", sides)
+	}
+	if alone := template.Parse("${x}").Sides(); len(alone) != 1 || alone[0].String() != "${x}" {
+		t.Errorf("a text without bars has the sides %v", alone)
+	}
+}
+
 func TestTreeKeepsShapeAndPrunesWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	var tree template.Tree
@@ -274,6 +299,31 @@ func TestTreeKeepsShapeAndPrunesWhatIsMissing(t *testing.T) {
 	}
 	if v, _ := (template.Tree{}).EvalPruned(template.Wrapper, scope); v != nil {
 		t.Errorf("the zero tree gave %v", v)
+	}
+}
+
+func TestFingerprintReadsEveryKindOfKey(t *testing.T) {
+	t.Parallel()
+	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sec1, err := x509.MarshalECPrivateKey(ec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(key string) string {
+		scope := &template.Scope{Layers: []map[string]any{{"pem": key}}}
+		return template.Parse("${fingerprint(${pem})}").Eval(template.Flat, scope).Text
+	}
+	inSEC1 := string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1}))
+	if of(inSEC1) != of(pkcs8(t, ec)) || strings.Contains(of(inSEC1), "fingerprint") {
+		t.Errorf("the same key has the fingerprints %q and %q", of(inSEC1), of(pkcs8(t, ec)))
+	}
+	for _, broken := range []string{"", "no key", "-----BEGIN X-----\nAAAA\n-----END X-----\n"} {
+		if got := of(broken); !strings.HasPrefix(got, "${fingerprint(") {
+			t.Errorf("%q has the fingerprint %q", broken, got)
+		}
 	}
 }
 
