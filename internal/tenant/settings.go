@@ -40,7 +40,7 @@ type Settings struct {
 	Notifications            Notifications
 	// SigningKey signs webhooks: a random UUID.
 	SigningKey secret.Text
-	// PreviousSigningKey signs besides it until PreviousUntil; empty when there is none.
+	// PreviousSigningKey may sign besides it until PreviousUntil; empty when there is none.
 	PreviousSigningKey secret.Text
 	PreviousUntil      time.Time
 	// CallbackURL is where third parties send the browser back to; empty means the server's own.
@@ -52,7 +52,7 @@ type Settings struct {
 	RetentionDays int
 }
 
-// SigningKeys are the keys that sign a webhook at the given time, the current one first.
+// SigningKeys are the keys that a webhook may be signed with at the given time, the current one first.
 func (s *Settings) SigningKeys(now time.Time) []secret.Text {
 	if s.PreviousSigningKey.IsEmpty() || !now.Before(s.PreviousUntil) {
 		return []secret.Text{s.SigningKey}
@@ -145,13 +145,13 @@ func (s *Service) open(sealed []byte, e Environment, column string) ([]byte, err
 	return s.opts.Vault.Open(sealed, settingsPlace(e, column))
 }
 
-// DefaultSigningKeyOverlap is how long the previous signing key keeps signing: a day is enough to deploy the new one.
+// DefaultSigningKeyOverlap is how long the previous signing key is kept: a day is enough to deploy the new one.
 const DefaultSigningKeyOverlap = 24 * time.Hour
 
 // rotateTries bounds how often a rotation starts anew because another one came between.
 const rotateTries = 20
 
-// RotateSigningKey makes a new signing key and returns it. The old one signs besides it for the overlap; 0 ends it at once.
+// RotateSigningKey makes a new signing key and returns it. The old one is kept as the previous key for the overlap; 0 drops it.
 func (s *Service) RotateSigningKey(ctx context.Context, e Environment, overlap time.Duration) (secret.Text, error) {
 	for range rotateTries {
 		key, done, err := s.rotateSigningKey(ctx, e, overlap)
