@@ -89,7 +89,7 @@ func TestInspectDescribesADefinition(t *testing.T) {
 		{
 			"the least of a sync",
 			`const z = require('zod'); exports.default = {type: 'sync', description: 'd', frequency: 'every day', autoStart: 'yes', models: {}, exec: async () => {}};`,
-			`{"type":"sync","description":"d","version":"","frequency":"every day","autoStart":false,"trackDeletes":false,"syncType":"full","endpoints":[],"scopes":[],
+			`{"type":"sync","description":"d","version":"","frequency":"every day","autoStart":true,"trackDeletes":false,"syncType":"full","endpoints":[],"scopes":[],
 				"webhookSubscriptions":[],"models":[],"hasExec":true,"hasOnWebhook":false,"hasMetadata":false,"hasCheckpoint":false,"jsonSchema":{"definitions":{}}}`,
 		},
 		{

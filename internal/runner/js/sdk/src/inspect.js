@@ -39,7 +39,7 @@ function describeSync(definition, schemas) {
         frequency: definition.frequency,
         syncType: definition.syncType ?? 'full',
         trackDeletes: definition.trackDeletes === true,
-        autoStart: definition.autoStart === true,
+        autoStart: definition.autoStart !== false,
         scopes: definition.scopes ?? [],
         endpoints: definition.endpoints ?? [],
         webhookSubscriptions: definition.webhookSubscriptions ?? [],

@@ -1,0 +1,2 @@
+import './acme-crm/syncs/contacts.js';
+import './acme-crm/actions/create-contact.js';
