@@ -21,6 +21,10 @@ const (
 	lateCalls = 5 * time.Second
 )
 
+// maxHeld bounds what one run's host calls under way make the server hold. A machine within its default memory limit can not
+// get there; a process that was taken over could.
+const maxHeld = 256 * mebibyte
+
 // active is a run in progress in a process.
 type active struct {
 	id     uint32
@@ -35,6 +39,7 @@ type active struct {
 	calls   sync.WaitGroup
 	flying  atomic.Int32
 	total   atomic.Int32
+	held    atomic.Int64 // bytes of the payloads of flying calls
 }
 
 // lost is the end of a run whose process died.
@@ -88,6 +93,12 @@ func (p *process) execute(ctx context.Context, req Request, limits Limits, host 
 	if alive {
 		result = decode(req, f, limits)
 		a.warnUnhandled(ctx, f)
+		switch {
+		case result.Error == nil:
+			reason = nil // it was done before the stop took effect
+		case reason == nil && ctx.Err() != nil:
+			reason = context.Cause(ctx) // its host calls failed for this
+		}
 	}
 	switch {
 	case reason == nil && alive:
@@ -124,17 +135,17 @@ func (a *active) await(ctx context.Context) (f frame.Frame, reason error, alive 
 	}
 	cancel := func(why error) {
 		stop(why)
-		_ = a.proc.out.Write(frame.Frame{Op: frame.Cancel, Run: a.id}) // if it is dead we see it below
+		_ = a.proc.send(frame.Frame{Op: frame.Cancel, Run: a.id}) // if it is dead we see it below
 	}
 	for {
 		select {
 		case f = <-a.done:
-			return f, a.verdict(f, reason), true
+			return f, reason, true
 		case <-a.proc.dead:
 			// Both may be ready; a result that arrived counts.
 			select {
 			case f = <-a.done:
-				return f, a.verdict(f, reason), true
+				return f, reason, true
 			default:
 				return f, reason, false
 			}
@@ -150,15 +161,6 @@ func (a *active) await(ctx context.Context) (f frame.Frame, reason error, alive 
 			grace = nil
 		}
 	}
-}
-
-// verdict keeps the reason only if it took effect: a result that came just before it is a result.
-func (a *active) verdict(f frame.Frame, reason error) error {
-	var done frame.DoneMeta
-	if json.Unmarshal(f.Meta, &done) == nil && done.Fault != frame.FaultCancelled && done.Fault != frame.FaultCPU {
-		return nil
-	}
-	return reason
 }
 
 // settle waits for the host calls still under way: those that the function did not await get a while to complete.
@@ -177,6 +179,9 @@ func (a *active) accept(f frame.Frame) error {
 	if n := a.flying.Add(1); a.limits.HostCalls > 0 && int(n) > a.limits.HostCalls {
 		return fmt.Errorf("%w: more than %d host calls", frame.ErrFrame, a.limits.HostCalls)
 	}
+	if a.held.Add(int64(len(f.Body))) > maxHeld {
+		return fmt.Errorf("%w: host calls with more than %d MiB", frame.ErrFrame, maxHeld/mebibyte)
+	}
 	a.total.Add(1)
 	a.calls.Add(1)
 	go func() {
@@ -188,10 +193,10 @@ func (a *active) accept(f frame.Frame) error {
 		}
 		// Before the reply: the process may send the next call as soon as it has it.
 		a.flying.Add(-1)
-		err = a.proc.out.Write(out)
-		if errors.Is(err, frame.ErrFrame) {
+		a.held.Add(-int64(len(f.Body)))
+		if err := a.proc.send(out); errors.Is(err, frame.ErrFrame) {
 			out.Meta, out.Body = []byte("error"), errorJSON("response_too_large", "the response is too large for a function")
-			_ = a.proc.out.Write(out) // a dead process is noticed elsewhere
+			_ = a.proc.send(out) // a dead process is noticed elsewhere
 		}
 	}()
 	return nil

@@ -13,14 +13,17 @@ import (
 	"github.com/patchbay-dev/patchbay/internal/runner"
 )
 
-// quick are limits that make an attack end soon.
-var quick = runner.Limits{Memory: 48 << 20, CPU: 300 * time.Millisecond, Wall: 20 * time.Second}
+// quick are limits that make an attack end soon, patient ones leave time to reach what the attack is about.
+var (
+	quick   = runner.Limits{Memory: 48 << 20, CPU: 300 * time.Millisecond, Wall: 20 * time.Second}
+	patient = runner.Limits{Memory: 48 << 20, CPU: slow * 3 * time.Second, Wall: slow * 20 * time.Second}
+)
 
 // TestAttackEndsTyped runs hostile and broken functions one after the other on one pool: each ends with its type, and an
 // innocent function works after it.
 func TestAttackEndsTyped(t *testing.T) {
 	t.Parallel()
-	p := newPool(t, runner.Options{Workers: 1, Limits: map[runner.Kind]runner.Limits{runner.KindAction: quick}})
+	p := newPool(t, runner.Options{Workers: 1})
 	type want struct {
 		kind    string
 		cause   error
@@ -35,6 +38,8 @@ func TestAttackEndsTyped(t *testing.T) {
 		want want
 	}{
 		{"throw a string", `throw "x"`, internal("x")},
+		{"throw much text", `Promise.reject(new Error("\u0001".repeat(1e5))); throw new Error("\u0001".repeat(1e5))`, internal("")},
+		{"throw a megabyte from a timer", `await new Promise(() => setTimeout(() => { throw new Error("\u0001".repeat(1e6)) }, 1))`, internal("uncaught")},
 		{"throw null", `throw null`, internal("null")},
 		{"reject with undefined", `return Promise.reject()`, internal("undefined")},
 		{"throw an object that throws", `throw { get message() { throw 1 }, get name() { throw 2 }, toJSON() { throw 3 } }`, internal("")},
@@ -67,7 +72,12 @@ func TestAttackEndsTyped(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			r, err := p.Run(t.Context(), action(test.body), &host{})
+			req := action(test.body)
+			req.Limits = patient
+			if test.want.cause == runner.ErrCPUExceeded {
+				req.Limits = quick
+			}
+			r, err := p.Run(t.Context(), req, &host{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -96,7 +106,7 @@ func assertWorks(t *testing.T, p *runner.Pool) {
 
 func TestBrokenBundleIsItsAuthorsError(t *testing.T) {
 	t.Parallel()
-	p := newPool(t, runner.Options{Workers: 1, Limits: map[runner.Kind]runner.Limits{runner.KindAction: quick}})
+	p := newPool(t, runner.Options{Workers: 1})
 	for name, test := range map[string]struct{ code, message string }{
 		"syntax error":           {"const x = 1;\nexports.default = {{", "(broken.cjs:2:"},
 		"no default export":      {`exports.other = 1`, "Invalid script exports"},
@@ -110,6 +120,10 @@ func TestBrokenBundleIsItsAuthorsError(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			req := action("")
+			req.Limits = patient
+			if strings.HasPrefix(name, "loops") {
+				req.Limits = quick
+			}
 			req.Bundle = runner.Bundle{Hash: name, Code: test.code, Name: "broken.cjs", SDKVersion: "1-zero"}
 			r, err := p.Run(t.Context(), req, &host{})
 			if err != nil {
@@ -166,7 +180,7 @@ func TestWallLimitEndsHostCalls(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, runner.Options{Workers: 1})
 	req := action(`await nango.get({endpoint: '/x'})`)
-	req.Limits.Wall = 500 * time.Millisecond
+	req.Limits.Wall = slow * 500 * time.Millisecond
 	var ended error
 	r, err := p.Run(t.Context(), req, &host{http: func(ctx context.Context, _ []byte) ([]byte, error) {
 		<-ctx.Done()

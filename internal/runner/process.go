@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"os/exec"
 	"sync"
 	"time"
@@ -18,13 +19,17 @@ import (
 // startTimeout is how long a new process may take to greet back. It takes 30 ms on an idle machine.
 const startTimeout = 20 * time.Second
 
+// deafAfter is how long a process may leave its input unread, counted for one frame, before it is killed. Its reader does
+// nothing else, so only a process that is stopped or starved gets there.
+const deafAfter = 30 * time.Second
+
 // maxLoaded is how much code one process is given, in bytes, before it is replaced: bytecode is never freed there.
 const maxLoaded = 64 * mebibyte
 
 // process is one runner process as the server sees it.
 type process struct {
 	cmd    *exec.Cmd
-	stdin  io.Closer
+	stdin  *os.File
 	out    *frame.Writer
 	log    *slog.Logger
 	stderr *tail
@@ -38,11 +43,14 @@ type process struct {
 	retiring bool
 	idle     time.Time // when busy fell to 0
 
+	// loading orders bundles before the runs that need them. It is held while writing, mu never is.
+	loading sync.Mutex
+	loaded  map[string]bool
+
 	mu       sync.Mutex
 	runs     map[uint32]*active
 	lastRun  uint32
-	loaded   map[string]bool
-	size     int
+	size     int   // of the bundles loaded, in bytes
 	verdict  error // why the server killed it; nil if it did not
 	dead     chan struct{}
 	deathErr error // set before dead is closed
@@ -62,18 +70,19 @@ func (l launch) process(ctx context.Context) (*process, error) {
 	cmd.Env = []string{"TZ=UTC"} // functions see UTC wherever they run; nothing of the server's environment
 	cmd.Dir = "/"
 	jail.Confine(cmd, l.namespaces)
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, fmt.Errorf("starting a runner: %w", err)
-	}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, fmt.Errorf("starting a runner: %w", err)
 	}
+	childIn, stdin, err := os.Pipe() // our own, for its write deadline
+	if err != nil {
+		return nil, fmt.Errorf("starting a runner: %w", err)
+	}
+	cmd.Stdin = childIn
 	p := &process{
 		cmd:    cmd,
 		stdin:  stdin,
-		out:    frame.NewWriter(stdin),
+		out:    frame.NewWriter(deadlineWriter{stdin}),
 		log:    l.log,
 		stderr: &tail{},
 		runs:   map[uint32]*active{},
@@ -82,7 +91,10 @@ func (l launch) process(ctx context.Context) (*process, error) {
 	}
 	cmd.Stderr = p.stderr
 	cmd.WaitDelay = time.Second
-	if err := l.start(cmd); err != nil {
+	err = l.start(cmd)
+	_ = childIn.Close()
+	if err != nil {
+		_ = stdin.Close()
 		return nil, fmt.Errorf("starting a runner: %w", err)
 	}
 	greeted := make(chan frame.ReadyMeta, 1)
@@ -92,9 +104,7 @@ func (l launch) process(ctx context.Context) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.out.Write(frame.Frame{Op: frame.Hello, Meta: text}); err != nil {
-		p.kill(err)
-	}
+	_ = p.send(frame.Frame{Op: frame.Hello, Meta: text}) // a failure ends the process, see below
 	timeout := time.NewTimer(startTimeout)
 	defer timeout.Stop()
 	select {
@@ -131,6 +141,7 @@ func (p *process) read(stdout io.Reader, greeted chan<- frame.ReadyMeta) {
 	// Its output ends before its life if it closes the stream on purpose: what can not answer is dead.
 	_ = p.cmd.Process.Kill()
 	err := p.cmd.Wait()
+	_ = p.stdin.Close()
 	p.mu.Lock()
 	switch {
 	case p.verdict != nil:
@@ -188,26 +199,52 @@ func (p *process) begin(a *active, bundle Bundle, meta, request []byte) error {
 	p.lastRun++
 	a.id = p.lastRun
 	p.runs[a.id] = a
-	load := !p.loaded[bundle.Hash]
-	if load {
-		p.loaded[bundle.Hash] = true
-		p.size += len(bundle.Code)
-		// Under the lock: a second run of the same bundle must not overtake its code.
-		if err := p.out.Write(frame.Frame{Op: frame.Load, Meta: []byte(bundle.Hash), Body: []byte(bundle.Code)}); err != nil {
-			delete(p.runs, a.id)
-			delete(p.loaded, bundle.Hash)
-			p.mu.Unlock()
-			return err
-		}
-	}
 	p.mu.Unlock()
-	err := p.out.Write(frame.Frame{Op: frame.Run, Run: a.id, Meta: meta, Body: request})
+
+	err := p.load(bundle)
+	if err == nil {
+		err = p.send(frame.Frame{Op: frame.Run, Run: a.id, Meta: meta, Body: request})
+	}
 	if err != nil {
 		p.mu.Lock()
 		delete(p.runs, a.id)
 		p.mu.Unlock()
 	}
 	return err
+}
+
+func (p *process) load(bundle Bundle) error {
+	p.loading.Lock()
+	defer p.loading.Unlock()
+	if p.loaded[bundle.Hash] {
+		return nil
+	}
+	if err := p.send(frame.Frame{Op: frame.Load, Meta: []byte(bundle.Hash), Body: []byte(bundle.Code)}); err != nil {
+		return err
+	}
+	p.loaded[bundle.Hash] = true
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.size += len(bundle.Code)
+	return nil
+}
+
+// send writes a frame. A process that can not be written to is killed; a frame over the limits (frame.ErrFrame) harms nobody.
+func (p *process) send(f frame.Frame) error {
+	err := p.out.Write(f)
+	if err != nil && !errors.Is(err, frame.ErrFrame) {
+		p.kill(fmt.Errorf("writing to it: %w", err))
+	}
+	return err
+}
+
+type deadlineWriter struct{ f *os.File }
+
+func (w deadlineWriter) Write(b []byte) (int, error) {
+	if err := w.f.SetWriteDeadline(time.Now().Add(deafAfter)); err != nil && !errors.Is(err, os.ErrNoDeadline) {
+		return 0, err
+	}
+	return w.f.Write(b)
 }
 
 // full reports whether the process has been given as much code as it should.

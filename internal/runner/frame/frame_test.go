@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/patchbay-dev/patchbay/internal/runner/frame"
 )
 
@@ -38,8 +36,9 @@ func TestFramesArriveAsSent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want[i], got); diff != "" {
-			t.Errorf("frame %d (-want +got):\n%s", i, diff)
+		same := got.Op == want[i].Op && got.Run == want[i].Run && got.Call == want[i].Call
+		if !same || !bytes.Equal(got.Meta, want[i].Meta) || !bytes.Equal(got.Body, want[i].Body) {
+			t.Errorf("frame %d: got op %d run %d call %d, %d and %d bytes", i, got.Op, got.Run, got.Call, len(got.Meta), len(got.Body))
 		}
 	}
 	if _, err := r.Next(); !errors.Is(err, io.EOF) {

@@ -44,7 +44,7 @@ func confined() {
 			a.Interfaces++
 		}
 	}
-	filtered, err := jail.Enter(jail.Limits{Data: 256 << 20})
+	filtered, err := jail.Enter(jail.Limits{Data: 256<<20 + overhead})
 	a.Filtered, a.Env, a.Errors = filtered, os.Environ(), map[string]string{}
 	if err != nil {
 		a.Problem = err.Error()

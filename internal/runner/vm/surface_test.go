@@ -28,7 +28,7 @@ func TestSurfaceIsNodes(t *testing.T) {
 		}
 		expected := want[n]
 		n++
-		out := run(t, e, "exports.default = async () => {"+errFunction+"\nreturn "+line+"\n}", vm.Job{CPU: 20 * time.Second})
+		out := run(t, e, "exports.default = async () => {"+errFunction+"\nreturn "+line+"\n}", vm.Job{CPU: slow * 20 * time.Second})
 		if out.Err != nil {
 			t.Errorf("%s\n got %v\nwant %s", line, out.Err, expected)
 			continue

@@ -61,7 +61,7 @@ func run(t testing.TB, e *vm.Engine, bundle string, limits vm.Job) vm.Outcome {
 // eval runs the body of an async function and returns what it returned.
 func eval(t testing.TB, e *vm.Engine, body string) any {
 	t.Helper()
-	out := run(t, e, "exports.default = async (input) => {"+body+"\n}", vm.Job{CPU: 20 * time.Second})
+	out := run(t, e, "exports.default = async (input) => {"+body+"\n}", vm.Job{CPU: slow * 20 * time.Second})
 	if out.Err != nil {
 		t.Fatalf("%s: %v", body, out.Err)
 	}
@@ -112,7 +112,11 @@ func TestRunEnds(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			out := run(t, e, test.bundle, vm.Job{CPU: 200 * time.Millisecond, Memory: 32 << 20})
+			cpu := 200 * time.Millisecond
+			if test.want != vm.ErrCPU {
+				cpu = slow * 5 * time.Second
+			}
+			out := run(t, e, test.bundle, vm.Job{CPU: cpu, Memory: 32 << 20})
 			if !errors.Is(out.Err, test.want) || !strings.Contains(out.Err.Error(), test.text) {
 				t.Errorf("got %v, want %v with %q", out.Err, test.want, test.text)
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/patchbay-dev/patchbay/internal/runner/frame"
 	"github.com/patchbay-dev/patchbay/internal/runner/vm"
@@ -97,7 +98,7 @@ func (r *run) execute() {
 func (r *run) result() (frame.DoneMeta, string) {
 	bytecode, err := r.bundle.compile(r.server.engine, r.meta.Name)
 	if err != nil {
-		return frame.DoneMeta{Fault: frame.FaultSyntax, Detail: syntaxError(r.meta.Name, err)}, ""
+		return frame.DoneMeta{Fault: frame.FaultSyntax, Detail: clip(syntaxError(r.meta.Name, err), 2000)}, ""
 	}
 	machine, err := r.server.stock.take(r.bundle.zod)
 	if err != nil {
@@ -118,11 +119,26 @@ func (r *run) result() (frame.DoneMeta, string) {
 		Call:    r.call,
 		Overrun: func() { _ = r.server.out.Write(frame.Frame{Op: frame.Overrun, Run: r.id}) },
 	})
-	done := frame.DoneMeta{CPU: out.CPU, Memory: out.PeakMemory, Exhausted: out.Exhausted, Unhandled: out.Unhandled}
+	done := frame.DoneMeta{CPU: out.CPU, Memory: out.PeakMemory, Exhausted: out.Exhausted}
+	for _, reason := range out.Unhandled {
+		done.Unhandled = append(done.Unhandled, clip(reason, 300))
+	}
 	if out.Err != nil {
-		done.Fault, done.Detail = fault(out.Err), out.Err.Error()
+		done.Fault, done.Detail = fault(out.Err), clip(out.Err.Error(), 2000)
 	}
 	return done, out.Result
+}
+
+// clip keeps at most n bytes of whole characters: texts of the function's own must not outgrow the meta of a frame, even with
+// each byte escaped.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
 }
 
 func fault(err error) string {
