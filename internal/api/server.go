@@ -33,6 +33,7 @@ type Options struct {
 	URLs         URLs
 	Proxy        Proxy
 	Operations   Operations
+	Logs         Logs
 	// Ready reports whether the process can serve; nil errors mean yes.
 	Ready func(ctx context.Context) error
 }
