@@ -52,10 +52,10 @@ func (a attempt) run(ctx context.Context) (*connection.Connection, error) {
 		if err != nil || !held {
 			return c, err
 		}
-		// After the call nothing may get lost because time is up.
+		// A call has its own time, and after it nothing may get lost because time is up.
 		lasting := context.WithoutCancel(ctx)
 		if got == nil {
-			renewal, failure := a.renew(ctx, c)
+			renewal, failure := a.renew(lasting, c)
 			if failure != nil {
 				written, err := a.fail(lasting, c, failure, owner)
 				if err != nil {

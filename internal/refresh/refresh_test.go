@@ -66,12 +66,12 @@ func TestAFreshTokenIsHandedOutWithoutACall(t *testing.T) {
 		n := w.node("a")
 		time.Sleep(44 * time.Minute)
 		must(t)(n.get(t.Context(), false))
-		if w.server.calls != 0 {
-			t.Fatalf("%d calls for a token with 16 minutes left", w.server.calls)
+		if w.calls() != 0 {
+			t.Fatalf("%d calls for a token with 16 minutes left", w.calls())
 		}
 		time.Sleep(time.Minute)
-		if c := must(t)(n.get(t.Context(), false)); w.server.calls != 1 || c.Credentials.Text("access_token") != "access-1" {
-			t.Errorf("%d calls for a token with 15 minutes left", w.server.calls)
+		if c := must(t)(n.get(t.Context(), false)); w.calls() != 1 || c.Credentials.Text("access_token") != "access-1" {
+			t.Errorf("%d calls for a token with 15 minutes left", w.calls())
 		}
 	})
 }
@@ -84,13 +84,13 @@ func TestATokenThatLivesShortlyIsNotRefreshedByEveryRead(t *testing.T) {
 		must(t)(n.get(t.Context(), true))
 		time.Sleep(4 * time.Minute)
 		must(t)(n.get(t.Context(), false))
-		if w.server.calls != 1 {
-			t.Errorf("%d calls in 4 of 10 minutes", w.server.calls)
+		if w.calls() != 1 {
+			t.Errorf("%d calls in 4 of 10 minutes", w.calls())
 		}
 		time.Sleep(time.Minute)
 		must(t)(n.get(t.Context(), false))
-		if w.server.calls != 2 {
-			t.Errorf("%d calls after half its life", w.server.calls)
+		if w.calls() != 2 {
+			t.Errorf("%d calls after half its life", w.calls())
 		}
 	})
 }
@@ -113,8 +113,8 @@ func TestACallerThatGivesUpDoesNotEndTheRefresh(t *testing.T) {
 		synctest.Wait()
 		cancel(gone)
 		both.Wait()
-		if w.server.calls != 1 || w.now().Version != 2 {
-			t.Errorf("%d calls, version %d", w.server.calls, w.now().Version)
+		if w.calls() != 1 || w.now().Version != 2 {
+			t.Errorf("%d calls, version %d", w.calls(), w.now().Version)
 		}
 	})
 }
@@ -130,12 +130,12 @@ func TestAForcedRefreshIsSatisfiedByANewerVersion(t *testing.T) {
 		must(t)(a.get(t.Context(), true))
 		old.LastFetchedAt = time.Now().Add(time.Hour)
 		c := must(t)(b.Ensure(t.Context(), w.integration(), old, true))
-		if w.server.calls != 1 || c.Version != 2 || !c.LastFetchedAt.Equal(old.LastFetchedAt) {
-			t.Errorf("%d calls, version %d, fetched %s", w.server.calls, c.Version, c.LastFetchedAt)
+		if w.calls() != 1 || c.Version != 2 || !c.LastFetchedAt.Equal(old.LastFetchedAt) {
+			t.Errorf("%d calls, version %d, fetched %s", w.calls(), c.Version, c.LastFetchedAt)
 		}
 		must(t)(b.get(t.Context(), true)) // who has the newest means it
-		if w.server.calls != 2 {
-			t.Errorf("%d calls", w.server.calls)
+		if w.calls() != 2 {
+			t.Errorf("%d calls", w.calls())
 		}
 	})
 }
@@ -151,8 +151,8 @@ func TestWithoutARefreshTokenNothingIsDone(t *testing.T) {
 				t.Errorf("force %t: %s", force, c.Credentials.Text("access_token"))
 			}
 		}
-		if w.server.calls != 0 {
-			t.Errorf("%d calls", w.server.calls)
+		if w.calls() != 0 {
+			t.Errorf("%d calls", w.calls())
 		}
 	})
 }
@@ -165,22 +165,22 @@ func TestAnOutageBacksOffAndIsToldOnce(t *testing.T) {
 			w.server.next = append(w.server.next, behaviour{outage: true})
 		}
 		time.Sleep(50 * time.Minute)
-		if c := must(t)(n.get(t.Context(), false)); c.Credentials.Text("access_token") != "access-0" || w.server.calls != 1 {
-			t.Errorf("a token that still works is not handed out: %d calls", w.server.calls)
+		if c := must(t)(n.get(t.Context(), false)); c.Credentials.Text("access_token") != "access-0" || w.calls() != 1 {
+			t.Errorf("a token that still works is not handed out: %d calls", w.calls())
 		}
 		must(t)(n.get(t.Context(), false))
 		_, err := n.get(t.Context(), true)
 		expect(t, err, http.StatusBadRequest, "refresh_token_external_error")
-		if w.server.calls != 2 {
-			t.Errorf("%d calls in the first pause", w.server.calls)
+		if w.calls() != 2 {
+			t.Errorf("%d calls in the first pause", w.calls())
 		}
 		time.Sleep(11 * time.Minute)
 		_, err = n.get(t.Context(), false)
 		expect(t, err, http.StatusBadRequest, "refresh_token_external_error")
 		_, err = n.get(t.Context(), false)
 		expect(t, err, http.StatusFailedDependency, "connection_refresh_backoff")
-		if !strings.Contains(err.Error(), "2m0s") || w.server.calls != 3 {
-			t.Errorf("%d calls; %v", w.server.calls, err)
+		if !strings.Contains(err.Error(), "2m0s") || w.calls() != 3 {
+			t.Errorf("%d calls; %v", w.calls(), err)
 		}
 		// Pauses from now on: 2, 4, 8, 16, 32 minutes, then an hour each.
 		start := time.Now()
@@ -188,8 +188,8 @@ func TestAnOutageBacksOffAndIsToldOnce(t *testing.T) {
 			time.Sleep(time.Minute)
 			_, _ = n.get(t.Context(), false)
 		}
-		if w.server.calls != 9 {
-			t.Errorf("%d calls after %s", w.server.calls, time.Since(start))
+		if w.calls() != 9 {
+			t.Errorf("%d calls after %s", w.calls(), time.Since(start))
 		}
 		if diff := cmp.Diff([]string{"failed with refresh_token_external_error"}, w.told()); diff != "" {
 			t.Error(diff)
@@ -231,8 +231,8 @@ func TestARevokedGrantDiesAtOnceAndIsToldOnce(t *testing.T) {
 			_, err = n.get(t.Context(), false)
 			expect(t, err, http.StatusFailedDependency, "connection_refresh_exhausted")
 		}
-		if w.server.calls != 1 {
-			t.Errorf("%d calls", w.server.calls)
+		if w.calls() != 1 {
+			t.Errorf("%d calls", w.calls())
 		}
 		_, err = n.get(t.Context(), true)
 		expect(t, err, http.StatusBadRequest, "refresh_token_external_error")
@@ -241,8 +241,8 @@ func TestARevokedGrantDiesAtOnceAndIsToldOnce(t *testing.T) {
 		}
 		w.reconnect()
 		must(t)(n.get(t.Context(), false))
-		if w.server.calls != 2 {
-			t.Errorf("%d calls", w.server.calls)
+		if w.calls() != 2 {
+			t.Errorf("%d calls", w.calls())
 		}
 	})
 }
@@ -309,11 +309,12 @@ func TestANodeThatDiesIsSucceededWhenItsLeaseEnds(t *testing.T) {
 		var dying sync.WaitGroup
 		dying.Go(func() { _, _ = a.get(backgrounds(), true) })
 		synctest.Wait()
-		w.server.valid = "refresh-0" // a provider that tolerates the one reuse that can't be helped
+		// This provider tolerates the one reuse that can't be helped.
+		w.lock(func() { w.server.valid = "refresh-0" })
 		start := time.Now()
 		c := must(t)(b.get(t.Context(), true))
-		if waited := time.Since(start); waited < 24*time.Second || waited > 26*time.Second || c.Version != 2 || w.server.calls != 2 {
-			t.Errorf("after %s: version %d, %d calls", waited, c.Version, w.server.calls)
+		if waited := time.Since(start); waited < 24*time.Second || waited > 26*time.Second || c.Version != 2 || w.calls() != 2 {
+			t.Errorf("after %s: version %d, %d calls", waited, c.Version, w.calls())
 		}
 		dying.Wait()
 	})
@@ -334,7 +335,7 @@ func TestANodeThatWasTooSlowSavesWhatItGot(t *testing.T) {
 			}
 		})
 		synctest.Wait()
-		w.server.next = []behaviour{{refused: "invalid_grant", after: 5 * time.Second}}
+		w.lock(func() { w.server.next = []behaviour{{refused: "invalid_grant", after: 5 * time.Second}} })
 		_, err := b.get(t.Context(), true)
 		expect(t, err, http.StatusBadRequest, "refresh_token_external_error")
 		slow.Wait()
@@ -347,6 +348,61 @@ func TestANodeThatWasTooSlowSavesWhatItGot(t *testing.T) {
 	})
 }
 
+func TestAFailureIsSharedWithWhoWaitsOnAnotherNode(t *testing.T) {
+	t.Parallel()
+	within(t, func(t *testing.T, w *world) {
+		w.server.next = []behaviour{{outage: true, after: 5 * time.Second}}
+		var callers sync.WaitGroup
+		for _, n := range []*node{w.node("a"), w.node("b")} {
+			callers.Go(func() {
+				_, err := n.get(backgrounds(), true)
+				expect(t, err, http.StatusBadRequest, "refresh_token_external_error")
+			})
+		}
+		callers.Wait()
+		if w.calls() != 1 {
+			t.Errorf("%d calls into an outage", w.calls())
+		}
+	})
+}
+
+func TestACallerIsNotToldOfFaultsFromBeforeItsVersion(t *testing.T) {
+	t.Parallel()
+	within(t, func(t *testing.T, w *world) {
+		n := w.node("a")
+		failed := 0 // all that the first caller's flight tries, then no more
+		w.failWrite = func(string) bool {
+			if w.server.calls > 0 {
+				failed++
+			}
+			return failed > 0 && failed <= 32
+		}
+		var first sync.WaitGroup
+		first.Go(func() {
+			if _, err := n.get(backgrounds(), true); !errors.Is(err, errDown) {
+				t.Errorf("got %v", err)
+			}
+		})
+		time.Sleep(time.Second)
+		w.reconnect()
+		if c := must(t)(n.get(backgrounds(), true)); c.Version != 3 {
+			t.Errorf("version %d", c.Version)
+		}
+		first.Wait()
+	})
+}
+
+func TestACallThatBeginsLateHasItsWholeTime(t *testing.T) {
+	t.Parallel()
+	within(t, func(t *testing.T, w *world) {
+		w.row.owner, w.row.until = "dead node", time.Now().Add(119*time.Second)
+		w.server.next = []behaviour{{after: 15 * time.Second}}
+		if c := must(t)(w.node("a").get(t.Context(), true)); c.Version != 2 || w.calls() != 1 {
+			t.Errorf("version %d after %d calls", c.Version, w.calls())
+		}
+	})
+}
+
 func TestADatabaseThatFailsForAWhileLosesNoGrant(t *testing.T) {
 	t.Parallel()
 	within(t, func(t *testing.T, w *world) {
@@ -354,8 +410,8 @@ func TestADatabaseThatFailsForAWhileLosesNoGrant(t *testing.T) {
 		start := time.Now()
 		w.failWrite = func(string) bool { return w.server.calls > 0 && time.Since(start) < 15*time.Second }
 		must(t)(n.get(t.Context(), true))
-		if r := w.now(); r.Credentials.Text("refresh_token") != "refresh-1" || w.server.calls != 1 {
-			t.Errorf("stored %s after %d calls", r.Credentials.Text("refresh_token"), w.server.calls)
+		if r := w.now(); r.Credentials.Text("refresh_token") != "refresh-1" || w.calls() != 1 {
+			t.Errorf("stored %s after %d calls", r.Credentials.Text("refresh_token"), w.calls())
 		}
 	})
 }
@@ -505,24 +561,24 @@ func TestTheSweepKeepsWhatIsUsedFreshAndExercisesTheRest(t *testing.T) {
 			}
 		}
 		time.Sleep(42 * time.Minute)
-		if w.server.calls != 0 {
-			t.Errorf("%d calls with 18 minutes left", w.server.calls)
+		if w.calls() != 0 {
+			t.Errorf("%d calls with 18 minutes left", w.calls())
 		}
 		time.Sleep(2 * time.Minute)
-		if w.server.calls != 1 {
-			t.Errorf("%d calls of two nodes with 16 minutes left", w.server.calls)
+		if w.calls() != 1 {
+			t.Errorf("%d calls of two nodes with 16 minutes left", w.calls())
 		}
 		// It is used for a day, then not any more: a refresh about every 43 minutes, then one 24 hours after each expiry.
 		time.Sleep(24 * time.Hour)
-		used := w.server.calls
+		used := w.calls()
 		if used < 30 || used > 36 {
 			t.Errorf("%d calls in a day of use", used)
 		}
 		time.Sleep(75 * time.Hour)
-		if unused := w.server.calls - used; unused != 3 {
+		if unused := w.calls() - used; unused != 3 {
 			t.Errorf("%d calls in three days without use", unused)
 		}
-		w.server.valid = "revoked"
+		w.lock(func() { w.server.valid = "revoked" })
 		time.Sleep(200 * time.Hour)
 		if diff := cmp.Diff([]string{"died of refresh_token_external_error"}, w.told()); diff != "" {
 			t.Error(diff)

@@ -428,6 +428,18 @@ func (w *world) now() row {
 	return w.row
 }
 
+func (w *world) lock(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
+
+func (w *world) calls() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.server.calls
+}
+
 func (w *world) told() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
