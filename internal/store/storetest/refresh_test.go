@@ -324,3 +324,23 @@ func TestDueRefreshesAreThoseThatASweepCanHelp(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkGetConnection is what every use of a connection pays: read the row, open its secrets, find them fresh.
+func BenchmarkGetConnection(b *testing.B) {
+	p := ready(b, storetest.Open(b, storetest.SQLite(b)))
+	p.importOAuth(b, "c1", map[string]any{
+		"access_token": "access-0", "refresh_token": "refresh-0", "expires_at": p.clock.Now().Add(time.Hour),
+		"raw": json.RawMessage(`{"access_token":"access-0","refresh_token":"refresh-0","expires_in":3600,"token_type":"Bearer","scope":"a b c"}`),
+	})
+	k := p.coordinator(&rotating{clock: p.clock}, nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		c, err := p.connections.Get(b.Context(), p.acme, "c1")
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := k.Ensure(b.Context(), p.acme, c, false); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
