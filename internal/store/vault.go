@@ -77,7 +77,7 @@ func (s *Store) Sealed() []vault.Sealed {
 		column.db = s.core
 		all[i] = column
 	}
-	return all
+	return append(all, recordPayloads{s.records})
 }
 
 // sealedColumn is a column whose rows are identified, in their vault.Context too, by the unique column key.
