@@ -15,6 +15,9 @@ func (s *Server) routes() {
 	s.connectionRoutes()
 	s.environmentRoutes()
 	s.proxyRoutes()
+	if s.opts.Records != nil {
+		s.recordRoutes()
+	}
 }
 
 func (s *Server) health(w http.ResponseWriter, _ *request) error {

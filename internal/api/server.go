@@ -34,6 +34,7 @@ type Options struct {
 	Proxy        Proxy
 	Operations   Operations
 	Logs         Logs
+	Records      Records
 	// Ready reports whether the process can serve; nil errors mean yes.
 	Ready func(ctx context.Context) error
 }
