@@ -194,20 +194,18 @@ var errNotKept = errors.New("the body is too long to be sent again")
 
 // recorder reads a stream once and hands it out as often as needed, as long as it has kept it whole.
 type recorder struct {
-	mu     sync.Mutex
+	mu     sync.Mutex // held while the source is read, which may take long
 	source io.Reader
 	size   int64 // -1 when not known
 	keep   bool
 	kept   []byte
 	read   int64
 	err    error // what ended the source; io.EOF is the regular end
+
+	lost atomic.Bool // bytes were handed out that are not kept
 }
 
-func (r *recorder) whole() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.keep || r.read == 0
-}
+func (r *recorder) whole() bool { return !r.lost.Load() }
 
 // view gives a reader from the start. What an earlier view is still reading is not lost: it is kept for this one.
 func (r *recorder) view() (io.ReadCloser, error) {
@@ -237,8 +235,9 @@ func (r *recorder) readAt(p []byte, offset int64) (int, error) {
 			r.kept = make([]byte, 0, r.size)
 		}
 		r.kept = append(r.kept, p[:n]...)
-	} else {
+	} else if n > 0 {
 		r.kept = nil
+		r.lost.Store(true)
 	}
 	return n, err
 }

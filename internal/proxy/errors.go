@@ -53,15 +53,20 @@ func bad(code, format string, args ...any) *errs.Error {
 	return errs.Newf(http.StatusBadRequest, code, format, args...)
 }
 
-// notFound gives the answers of the wire contract for what does not exist.
-func notFound(err error, ref Ref) error {
-	switch {
-	case errors.Is(err, integration.ErrNotFound):
-		return errs.Newf(http.StatusNotFound, "unknown_provider_config", "There is no integration %q in this environment", ref.IntegrationKey).Because(err)
-	case errors.Is(err, connection.ErrNotFound):
-		return bad("server_error", "There is no connection %q in the integration %q", ref.ConnectionID, ref.IntegrationKey).Because(err)
+// noIntegration and noConnection give the answers of the wire contract for what does not exist. There are two because both
+// packages' ErrNotFound look alike to errors.Is.
+func noIntegration(err error, ref Ref) error {
+	if !errors.Is(err, integration.ErrNotFound) {
+		return err
 	}
-	return err
+	return errs.Newf(http.StatusNotFound, "unknown_provider_config", "There is no integration %q in this environment", ref.IntegrationKey).Because(err)
+}
+
+func noConnection(err error, ref Ref) error {
+	if !errors.Is(err, connection.ErrNotFound) {
+		return err
+	}
+	return bad("server_error", "There is no connection %q in the integration %q", ref.ConnectionID, ref.IntegrationKey).Because(err)
 }
 
 // refreshFailed gives the answer for credentials that could not be made fresh: the refusal's status, and its code only when

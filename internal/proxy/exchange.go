@@ -102,7 +102,7 @@ func (e *exchange) resolve(ctx context.Context) error {
 	call := e.call
 	var err error
 	if e.integration, err = e.opts.Integrations.Get(ctx, call.Environment.ID, call.IntegrationKey); err != nil {
-		return notFound(err, call.Ref)
+		return noIntegration(err, call.Ref)
 	}
 	var ok bool
 	if e.entry, ok = e.opts.Catalog.Get(e.integration.Provider); !ok {
@@ -113,11 +113,11 @@ func (e *exchange) resolve(ctx context.Context) error {
 	if call.Credentials != nil && *call.Credentials != ref {
 		ref = *call.Credentials
 		if e.holder, err = e.opts.Integrations.Get(ctx, call.Environment.ID, ref.IntegrationKey); err != nil {
-			return notFound(err, ref)
+			return noIntegration(err, ref)
 		}
 	}
 	if e.conn, err = e.opts.Connections.Get(ctx, e.holder, ref.ConnectionID); err != nil {
-		return notFound(err, ref)
+		return noConnection(err, ref)
 	}
 	switch e.conn.Credentials.Mode() {
 	case provider.OAuth1, provider.TBA, provider.AWSSigV4:
@@ -170,7 +170,7 @@ func (e *exchange) reload(ctx context.Context) error {
 	}
 	next, err := e.opts.Connections.Get(ctx, e.holder, e.conn.ConnectionID)
 	if err != nil {
-		return notFound(err, Ref{e.holder.Key, e.conn.ConnectionID})
+		return noConnection(err, Ref{e.holder.Key, e.conn.ConnectionID})
 	}
 	e.conn = next
 	e.hide()
