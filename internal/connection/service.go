@@ -23,19 +23,26 @@ var (
 	ErrTooManyTags = errs.New(http.StatusBadRequest, "invalid_body", fmt.Sprintf("A connection can have at most %d tags", MaxTags))
 )
 
+// ErrDuplicate is what a Store returns when the integration has a connection of that id.
+var ErrDuplicate = errors.New("connection id exists")
+
 // Store keeps connections. Every method is bound to one environment or to an id that was read from one.
 type Store interface {
+	// Insert gives ErrDuplicate when another one was quicker.
 	Insert(ctx context.Context, c Stored) (id int64, err error)
 	// Get gives ErrNotFound for a connection of another environment.
 	Get(ctx context.Context, environmentID, integrationID int64, connectionID string) (Stored, error)
 	GetByID(ctx context.Context, environmentID, id int64) (Stored, error)
+	// Lock is GetByID for a row that is about to be changed: others who do the same wait until the transaction ends.
+	Lock(ctx context.Context, environmentID, id int64) (Stored, error)
 	// List is sorted by creation, newest first. It does not read credentials.
 	List(ctx context.Context, environmentID int64, filter Filter) ([]Stored, error)
-	// Replace overwrites everything but the identity, the version and the errors. The version is raised by one.
-	Replace(ctx context.Context, c Stored) error
+	// Replace overwrites everything but the identity, clears the errors and the refresh state with its lease, and gives the
+	// version, which is one more than the stored one. Nobody else changes the row until the transaction ends.
+	Replace(ctx context.Context, c Stored) (version int64, err error)
 	// Patch stores tags, end user, URL override and metadata.
 	Patch(ctx context.Context, c Stored) error
-	SetErrors(ctx context.Context, id int64, active []ActiveError, now time.Time) error
+	SetErrors(ctx context.Context, environmentID, id int64, active []ActiveError, now time.Time) error
 	Delete(ctx context.Context, environmentID, id int64) (deleted bool, err error)
 	// Touch raises last_fetched_at of several connections.
 	Touch(ctx context.Context, fetched map[int64]time.Time) error
@@ -129,10 +136,22 @@ func (s *Service) Import(ctx context.Context, i *integration.Integration, c Conn
 		c.Config = json.RawMessage("{}")
 	}
 	c.EnvironmentID, c.IntegrationID, c.IntegrationKey, c.Provider = i.EnvironmentID, i.ID, i.Key, i.Provider
-	operation := Creation
-	err := s.opts.Tx.Write(ctx, func(ctx context.Context) error {
+	operation, err := s.store(ctx, i, &c)
+	if errors.Is(err, ErrDuplicate) { // somebody created it between the look and the insert
+		operation, err = s.store(ctx, i, &c)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("store connection %s: %w", c.ConnectionID, err)
+	}
+	return &c, operation, nil
+}
+
+// store creates or replaces c, and fills in what is known only then.
+func (s *Service) store(ctx context.Context, i *integration.Integration, c *Connection) (operation Operation, err error) {
+	given := c.EndUser
+	err = s.opts.Tx.Write(ctx, func(ctx context.Context) error {
 		now := s.opts.Now().UTC()
-		c.UpdatedAt, c.LastFetchedAt, c.Errors, c.Refresh = now, now, nil, RefreshState{}
+		c.UpdatedAt, c.LastFetchedAt, c.Errors, c.Refresh, c.EndUser = now, now, nil, RefreshState{}, given
 		old, err := s.opts.Store.Get(ctx, i.EnvironmentID, i.ID, c.ConnectionID)
 		switch {
 		case errors.Is(err, ErrNotFound):
@@ -142,33 +161,31 @@ func (s *Service) Import(ctx context.Context, i *integration.Integration, c Conn
 			return err
 		default:
 			operation = Override
-			c.ID, c.UUID, c.CreatedAt, c.Version = old.ID, old.UUID, old.CreatedAt, old.Version+1
+			c.ID, c.UUID, c.CreatedAt = old.ID, old.UUID, old.CreatedAt
 			if c.EndUser == nil {
 				c.EndUser = old.EndUser
 			}
 		}
-		stored, err := s.Seal(c)
+		stored, err := s.Seal(*c)
 		if err != nil {
 			return err
 		}
 		if operation == Creation {
-			if c.ID, err = s.opts.Store.Insert(ctx, stored); err != nil {
-				return err
-			}
-		} else if err := s.opts.Store.Replace(ctx, stored); err != nil {
+			c.ID, err = s.opts.Store.Insert(ctx, stored)
+		} else {
+			c.Version, err = s.opts.Store.Replace(ctx, stored)
+		}
+		if err != nil {
 			return err
 		}
 		for _, hook := range s.opts.Hooks {
-			if err := hook.Stored(ctx, &c, operation); err != nil {
+			if err := hook.Stored(ctx, c, operation); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, "", fmt.Errorf("store connection %s: %w", c.ConnectionID, err)
-	}
-	return &c, operation, nil
+	return operation, err
 }
 
 // Patch is a change of what the app owns. Nil fields stay.
@@ -181,7 +198,7 @@ type Patch struct {
 // Patch changes a connection. Tags are replaced by those derived from the end user and those given, when either is given.
 func (s *Service) Patch(ctx context.Context, i *integration.Integration, connectionID string, p Patch) error {
 	return s.opts.Tx.Write(ctx, func(ctx context.Context) error {
-		stored, err := s.opts.Store.Get(ctx, i.EnvironmentID, i.ID, connectionID)
+		stored, err := s.lock(ctx, i, connectionID)
 		if err != nil {
 			return err
 		}
@@ -205,9 +222,10 @@ func (s *Service) Patch(ctx context.Context, i *integration.Integration, connect
 // SetMetadata replaces the metadata of several connections, or, with merge, lays metadata's members over theirs. If one
 // connection is missing nothing changes.
 func (s *Service) SetMetadata(ctx context.Context, i *integration.Integration, connectionIDs []string, metadata json.RawMessage, merge bool) error {
+	ids := slices.Sorted(slices.Values(connectionIDs)) // in one order, so that two callers never wait for each other
 	return s.opts.Tx.Write(ctx, func(ctx context.Context) error {
-		for _, id := range connectionIDs {
-			stored, err := s.opts.Store.Get(ctx, i.EnvironmentID, i.ID, id)
+		for _, id := range ids {
+			stored, err := s.lock(ctx, i, id)
 			if err != nil {
 				return err
 			}
@@ -224,6 +242,15 @@ func (s *Service) SetMetadata(ctx context.Context, i *integration.Integration, c
 		}
 		return nil
 	})
+}
+
+// lock reads a connection that is about to be changed.
+func (s *Service) lock(ctx context.Context, i *integration.Integration, connectionID string) (Stored, error) {
+	found, err := s.opts.Store.Get(ctx, i.EnvironmentID, i.ID, connectionID)
+	if err != nil {
+		return found, err
+	}
+	return s.opts.Store.Lock(ctx, found.EnvironmentID, found.ID)
 }
 
 func mergeObjects(old, change json.RawMessage) (json.RawMessage, error) {
@@ -258,17 +285,24 @@ func (s *Service) Delete(ctx context.Context, i *integration.Integration, connec
 
 // DeleteAll removes every connection of an integration, inside the caller's transaction.
 func (s *Service) DeleteAll(ctx context.Context, i integration.Integration) error {
-	stored, err := s.opts.Store.List(ctx, i.EnvironmentID, Filter{Integrations: []string{i.Key}})
-	if err != nil {
-		return err
-	}
-	for _, one := range stored {
-		if err := s.delete(ctx, &one.Connection, new(bool)); err != nil {
+	for {
+		stored, err := s.opts.Store.List(ctx, i.EnvironmentID, Filter{Integrations: []string{i.Key}, Limit: deleteBatch})
+		if err != nil {
 			return err
 		}
+		for _, one := range stored {
+			if err := s.delete(ctx, &one.Connection, new(bool)); err != nil {
+				return err
+			}
+		}
+		if len(stored) < deleteBatch {
+			return nil
+		}
 	}
-	return nil
 }
+
+// deleteBatch bounds what DeleteAll holds in memory.
+const deleteBatch = 1000
 
 func (s *Service) delete(ctx context.Context, c *Connection, deleted *bool) error {
 	for _, hook := range s.opts.Hooks {
@@ -303,7 +337,7 @@ func (s *Service) ClearError(ctx context.Context, environmentID, id int64, error
 
 func (s *Service) changeErrors(ctx context.Context, environmentID, id int64, change func([]ActiveError) []ActiveError) error {
 	return s.opts.Tx.Write(ctx, func(ctx context.Context) error {
-		stored, err := s.opts.Store.GetByID(ctx, environmentID, id)
+		stored, err := s.opts.Store.Lock(ctx, environmentID, id)
 		if err != nil {
 			return err
 		}
@@ -311,7 +345,7 @@ func (s *Service) changeErrors(ctx context.Context, environmentID, id int64, cha
 		if slices.Equal(next, stored.Errors) {
 			return nil
 		}
-		return s.opts.Store.SetErrors(ctx, id, next, s.opts.Now().UTC())
+		return s.opts.Store.SetErrors(ctx, environmentID, id, next, s.opts.Now().UTC())
 	})
 }
 

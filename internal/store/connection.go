@@ -24,6 +24,7 @@ const (
 		c.webhook_url_override, c.active_errors, c.refresh_failures, c.refresh_failed_at, c.needs_reconnect, c.refresh_code, c.refresh_message,
 		c.created_at, c.updated_at, c.last_fetched_at`
 	connectionFrom = ` FROM connections c JOIN integrations i ON i.id = c.integration_id `
+	oneConnection  = `SELECT ` + connectionColumns + `, c.credentials, c.config` + connectionFrom + `WHERE c.environment_id = $1 AND c.id = $2`
 	// manyConnections is how many a list without a limit gives at the most.
 	manyConnections = 10_000
 )
@@ -35,7 +36,8 @@ var (
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, '[]', '', 0, 0, 0, FALSE, '', '') RETURNING id`)
 	getConnection = engine.SQL(`SELECT ` + connectionColumns + `, c.credentials, c.config` + connectionFrom +
 		`WHERE c.environment_id = $1 AND c.integration_id = $2 AND c.connection_id = $3`)
-	getConnectionByID = engine.SQL(`SELECT ` + connectionColumns + `, c.credentials, c.config` + connectionFrom + `WHERE c.environment_id = $1 AND c.id = $2`)
+	getConnectionByID = engine.SQL(oneConnection)
+	lockConnection    = engine.SQLPair(oneConnection, oneConnection+` FOR UPDATE OF c`)
 	listConnections   = engine.SQL(`SELECT ` + connectionColumns + connectionFrom + `WHERE c.environment_id = $1
 			AND ($2 = '' OR c.connection_id = $2)
 			AND ($3 = '' OR c.search LIKE $3 ESCAPE '\')
@@ -44,14 +46,14 @@ var (
 			AND ($6 = 0 OR i.key {in $7})
 			AND ($8 = 0 OR $8 = (SELECT COUNT(*) FROM connection_tags t WHERE t.connection_id = c.id AND t.key || '=' || t.value {in $9}))
 		ORDER BY c.created_at DESC, c.id DESC LIMIT $10 OFFSET $11`)
-	replaceConnection = engine.SQL(`UPDATE connections SET auth_mode = $2, credentials = $3, config = $4, version = $5, expires_at = $6, metadata = $7, tags = $8,
-			end_user = $9, end_user_id = $10, organization_id = $11, search = $12, webhook_url_override = $13, updated_at = $14, last_fetched_at = $15,
+	replaceConnection = engine.SQL(`UPDATE connections SET auth_mode = $2, credentials = $3, config = $4, version = version + 1, expires_at = $5, metadata = $6, tags = $7,
+			end_user = $8, end_user_id = $9, organization_id = $10, search = $11, webhook_url_override = $12, updated_at = $13, last_fetched_at = $14,
 			active_errors = '[]', refresh_owner = '', refresh_until = 0, refresh_failures = 0, refresh_failed_at = 0, needs_reconnect = FALSE,
 			refresh_code = '', refresh_message = ''
-		WHERE id = $1`)
+		WHERE environment_id = $15 AND id = $1 RETURNING version`)
 	patchConnection = engine.SQL(`UPDATE connections SET metadata = $2, tags = $3, end_user = $4, end_user_id = $5, organization_id = $6, search = $7,
-		webhook_url_override = $8, updated_at = $9 WHERE id = $1`)
-	setConnectionErrors  = engine.SQL(`UPDATE connections SET active_errors = $2, updated_at = $3 WHERE id = $1`)
+		webhook_url_override = $8, updated_at = $9 WHERE id = $1 AND environment_id = $10`)
+	setConnectionErrors  = engine.SQL(`UPDATE connections SET active_errors = $3, updated_at = $4 WHERE environment_id = $1 AND id = $2`)
 	deleteConnection     = engine.SQL(`DELETE FROM connections WHERE environment_id = $1 AND id = $2`)
 	touchConnection      = engine.SQL(`UPDATE connections SET last_fetched_at = $2 WHERE id = $1 AND last_fetched_at < $2`)
 	clearConnectionTags  = engine.SQL(`DELETE FROM connection_tags WHERE connection_id = $1`)
@@ -66,6 +68,9 @@ func (s Connections) Insert(ctx context.Context, c connection.Stored) (int64, er
 		err := s.db.QueryRow(ctx, insertConnection, c.UUID, c.EnvironmentID, c.IntegrationID, c.ConnectionID, string(c.Credentials.Mode()), c.SealedCredentials, c.SealedConfig,
 			c.Version, engine.Micros(c.ExpiresAt), d.metadata, d.tags, d.endUser, d.endUserID, d.organizationID, d.search, c.WebhookURLOverride,
 			engine.Micros(c.CreatedAt), engine.Micros(c.UpdatedAt), engine.Micros(c.LastFetchedAt)).Scan(&id)
+		if engine.IsUnique(err) {
+			return connection.ErrDuplicate
+		}
 		if err != nil {
 			return fmt.Errorf("insert connection: %w", err)
 		}
@@ -82,6 +87,11 @@ func (s Connections) Get(ctx context.Context, environmentID, integrationID int64
 // GetByID implements connection.Store.
 func (s Connections) GetByID(ctx context.Context, environmentID, id int64) (connection.Stored, error) {
 	return foundConnection(scanFullConnection(s.db.QueryRow(ctx, getConnectionByID, environmentID, id)))
+}
+
+// Lock implements connection.Store. SQLite has one writer, which needs no lock.
+func (s Connections) Lock(ctx context.Context, environmentID, id int64) (connection.Stored, error) {
+	return foundConnection(scanFullConnection(s.db.QueryRow(ctx, lockConnection, environmentID, id)))
 }
 
 func foundConnection(c connection.Stored, err error) (connection.Stored, error) {
@@ -112,26 +122,29 @@ func (s Connections) List(ctx context.Context, environmentID int64, f connection
 }
 
 // Replace implements connection.Store.
-func (s Connections) Replace(ctx context.Context, c connection.Stored) error {
-	return s.db.Write(ctx, func(ctx context.Context) error {
+func (s Connections) Replace(ctx context.Context, c connection.Stored) (int64, error) {
+	var version int64
+	err := s.db.Write(ctx, func(ctx context.Context) error {
 		d := describe(c.Connection)
-		n, err := s.db.Exec(ctx, replaceConnection, c.ID, string(c.Credentials.Mode()), c.SealedCredentials, c.SealedConfig, c.Version, engine.Micros(c.ExpiresAt),
-			d.metadata, d.tags, d.endUser, d.endUserID, d.organizationID, d.search, c.WebhookURLOverride, engine.Micros(c.UpdatedAt), engine.Micros(c.LastFetchedAt))
+		err := s.db.QueryRow(ctx, replaceConnection, c.ID, string(c.Credentials.Mode()), c.SealedCredentials, c.SealedConfig, engine.Micros(c.ExpiresAt),
+			d.metadata, d.tags, d.endUser, d.endUserID, d.organizationID, d.search, c.WebhookURLOverride, engine.Micros(c.UpdatedAt), engine.Micros(c.LastFetchedAt),
+			c.EnvironmentID).Scan(&version)
+		if errors.Is(err, sql.ErrNoRows) {
+			return connection.ErrNotFound
+		}
 		if err != nil {
 			return fmt.Errorf("replace connection: %w", err)
 		}
-		if n == 0 {
-			return connection.ErrNotFound
-		}
 		return s.setTags(ctx, c.ID, c.Tags)
 	})
+	return version, err
 }
 
 // Patch implements connection.Store.
 func (s Connections) Patch(ctx context.Context, c connection.Stored) error {
 	return s.db.Write(ctx, func(ctx context.Context) error {
 		d := describe(c.Connection)
-		_, err := s.db.Exec(ctx, patchConnection, c.ID, d.metadata, d.tags, d.endUser, d.endUserID, d.organizationID, d.search, c.WebhookURLOverride, engine.Micros(c.UpdatedAt))
+		_, err := s.db.Exec(ctx, patchConnection, c.ID, d.metadata, d.tags, d.endUser, d.endUserID, d.organizationID, d.search, c.WebhookURLOverride, engine.Micros(c.UpdatedAt), c.EnvironmentID)
 		if err != nil {
 			return fmt.Errorf("patch connection: %w", err)
 		}
@@ -140,8 +153,8 @@ func (s Connections) Patch(ctx context.Context, c connection.Stored) error {
 }
 
 // SetErrors implements connection.Store.
-func (s Connections) SetErrors(ctx context.Context, id int64, active []connection.ActiveError, now time.Time) error {
-	_, err := s.db.Exec(ctx, setConnectionErrors, id, jsonText(orNone(active)), engine.Micros(now))
+func (s Connections) SetErrors(ctx context.Context, environmentID, id int64, active []connection.ActiveError, now time.Time) error {
+	_, err := s.db.Exec(ctx, setConnectionErrors, environmentID, id, jsonText(orNone(active)), engine.Micros(now))
 	return err
 }
 
