@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/patchbay-dev/patchbay/internal/api/input"
 	"github.com/patchbay-dev/patchbay/internal/connection"
@@ -52,67 +51,10 @@ func (s *Server) connectionRoutes() {
 	s.json(http.MethodPatch, "/connections/:connectionId", access{connectionScope + "update"}, s.patchConnection)
 }
 
-// activeErrorView is an active error as clients see it.
-type activeErrorView struct {
-	Type  string `json:"type"`
-	LogID string `json:"log_id"`
-}
-
-type connectionRow struct {
-	ID                int64               `json:"id"`
-	ConnectionID      string              `json:"connection_id"`
-	ProviderConfigKey string              `json:"provider_config_key"`
-	Provider          string              `json:"provider"`
-	Errors            []activeErrorView   `json:"errors"`
-	EndUser           *connection.EndUser `json:"end_user"`
-	Tags              map[string]string   `json:"tags"`
-	Metadata          json.RawMessage     `json:"metadata"`
-}
-
 type connectionListItem struct {
-	connectionRow
+	connection.Row
 
 	Created string `json:"created"`
-}
-
-type connectionView struct {
-	connectionRow
-
-	ConnectionConfig   json.RawMessage `json:"connection_config"`
-	WebhookURLOverride *string         `json:"webhook_url_override"`
-	CreatedAt          string          `json:"created_at"`
-	UpdatedAt          string          `json:"updated_at"`
-	LastFetchedAt      *string         `json:"last_fetched_at"`
-	Credentials        json.RawMessage `json:"credentials"`
-}
-
-func rowOf(c *connection.Connection) connectionRow {
-	row := connectionRow{
-		ID: c.ID, ConnectionID: c.ConnectionID, ProviderConfigKey: c.IntegrationKey, Provider: c.Provider, EndUser: c.EndUser, Tags: c.Tags,
-		Metadata: c.Metadata, Errors: []activeErrorView{},
-	}
-	for _, e := range c.Errors {
-		row.Errors = append(row.Errors, activeErrorView{e.Type, e.LogID})
-	}
-	if row.Tags == nil {
-		row.Tags = map[string]string{}
-	}
-	if row.Metadata == nil {
-		row.Metadata = json.RawMessage("null")
-	}
-	return row
-}
-
-func viewConnection(c *connection.Connection, format func(time.Time) string) connectionView {
-	v := connectionView{
-		connectionRow: rowOf(c), ConnectionConfig: c.Config, WebhookURLOverride: orNull(c.WebhookURLOverride),
-		CreatedAt: format(c.CreatedAt), UpdatedAt: format(c.UpdatedAt), Credentials: c.Credentials.JSON(),
-	}
-	if !c.LastFetchedAt.IsZero() {
-		at := format(c.LastFetchedAt)
-		v.LastFetchedAt = &at
-	}
-	return v
 }
 
 func (s *Server) listConnections(w http.ResponseWriter, r *request) error {
@@ -137,7 +79,7 @@ func (s *Server) listConnections(w http.ResponseWriter, r *request) error {
 	}
 	rows := make([]connectionListItem, len(all))
 	for i := range all {
-		rows[i] = connectionListItem{rowOf(&all[i]), isoMicros(all[i].CreatedAt)}
+		rows[i] = connectionListItem{connection.RowOf(&all[i]), isoMicros(all[i].CreatedAt)}
 	}
 	return writeJSON(w, http.StatusOK, map[string]any{"connections": rows})
 }
@@ -174,10 +116,9 @@ func (s *Server) getConnection(w http.ResponseWriter, r *request) error {
 			return refreshRefused(err, stale)
 		}
 	}
-	v := viewConnection(c, isoOffset)
+	v := connection.ViewOf(c, isoOffset)
 	if !refreshToken {
-		v.Credentials = c.Credentials.Without(connection.IsRefreshToken).JSON()
-		v.ConnectionConfig = connection.Strip(c.Config, connection.IsRefreshToken)
+		v = v.WithoutRefreshToken(c)
 	}
 	if !secrets {
 		v.Credentials = json.RawMessage("{}")
@@ -191,9 +132,7 @@ func refreshRefused(err error, c *connection.Connection) error {
 	if !errors.As(err, &refusal) {
 		return err
 	}
-	v := viewConnection(c, isoOffset)
-	v.Credentials = json.RawMessage("{}")
-	v.ConnectionConfig = connection.Strip(c.Config, connection.IsRefreshToken)
+	v := connection.ViewOf(c, isoOffset).WithoutCredentials(c)
 	payload := map[string]any{"connection": v, "type": refusal.Code}
 	return errs.New(refusal.Status, "invalid_credentials", refusal.Message).WithPayload(payload).Because(err)
 }
@@ -419,7 +358,7 @@ func (s *Server) importConnection(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	stored.EndUser = givenUser // the answer names an end user only if the body did
-	return writeJSON(w, http.StatusCreated, viewConnection(stored, isoZ))
+	return writeJSON(w, http.StatusCreated, connection.ViewOf(stored, isoZ))
 }
 
 // importedCredentials is what the body of an import carried.

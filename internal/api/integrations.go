@@ -2,11 +2,8 @@ package api
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strings"
 
@@ -35,32 +32,18 @@ func (s *Server) integrationRoutes() {
 	s.json(http.MethodDelete, "/integrations/:uniqueKey", access{base + "delete"}, s.deleteIntegration)
 }
 
-// integrationView is the public shape of an integration.
-type integrationView struct {
-	UniqueKey       string          `json:"unique_key"`
-	Provider        string          `json:"provider"`
-	DisplayName     string          `json:"display_name"`
-	Logo            string          `json:"logo"`
-	WebhookURL      *string         `json:"webhook_url,omitempty"`
-	Credentials     json.RawMessage `json:"credentials,omitempty"`
-	ForwardWebhooks bool            `json:"forward_webhooks"`
-	CreatedAt       string          `json:"created_at"`
-	UpdatedAt       string          `json:"updated_at"`
+func (s *Server) viewIntegration(i *integration.Integration) integration.View {
+	return integration.ViewOf(i, s.providerOf(i), s.opts.PublicURL)
 }
 
-func (s *Server) viewIntegration(i *integration.Integration) integrationView {
-	v := integrationView{
-		UniqueKey: i.Key, Provider: i.Provider, DisplayName: i.DisplayName, Logo: s.logo(i.Provider), ForwardWebhooks: i.ForwardWebhooks,
-		CreatedAt: isoZ(i.CreatedAt), UpdatedAt: isoZ(i.UpdatedAt),
-	}
-	if p, ok := s.opts.Catalog.Get(i.Provider); ok && v.DisplayName == "" {
-		v.DisplayName = p.DisplayName
-	}
-	return v
+// providerOf is the integration's provider, nil if it has left the catalog.
+func (s *Server) providerOf(i *integration.Integration) *provider.Provider {
+	p, _ := s.opts.Catalog.Get(i.Provider)
+	return p
 }
 
 func (s *Server) logo(provider string) string {
-	return s.opts.PublicURL + "/images/template-logos/" + url.PathEscape(provider) + ".svg"
+	return integration.LogoURL(s.opts.PublicURL, provider)
 }
 
 func (s *Server) listIntegrations(w http.ResponseWriter, r *request) error {
@@ -71,7 +54,7 @@ func (s *Server) listIntegrations(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	views := make([]integrationView, len(all))
+	views := make([]integration.View, len(all))
 	for n, i := range all {
 		views[n] = s.viewIntegration(i)
 	}
@@ -92,11 +75,10 @@ func (s *Server) getIntegration(w http.ResponseWriter, r *request) error {
 	for _, part := range include {
 		switch {
 		case part == "webhook":
-			if v.WebhookURL, err = s.webhookURL(r, i); err != nil {
-				return err
-			}
+			address := integration.WebhookURL(i, s.providerOf(i), s.opts.PublicURL, r.principal.Environment.UUID)
+			v.WebhookURL = &address
 		case r.principal.Allows("environment:integrations:read_credentials"):
-			if v.Credentials, err = s.integrationCredentials(i); err != nil {
+			if v.Credentials, err = integration.CredentialsView(i, s.providerOf(i)); err != nil {
 				return err
 			}
 		}
@@ -112,43 +94,6 @@ func (s *Server) integrationParam(r *request) (*integration.Integration, error) 
 		return nil, err
 	}
 	return s.opts.Integrations.Get(r.Context(), r.env(), key)
-}
-
-// webhookURL is where the provider sends its webhooks, nil when it sends none that are known.
-func (s *Server) webhookURL(r *request, i *integration.Integration) (*string, error) {
-	if p, ok := s.opts.Catalog.Get(i.Provider); !ok || p.WebhookRoutingScript == "" {
-		return new(string), nil
-	}
-	u := fmt.Sprintf("%s/webhook/%s/%s", s.opts.PublicURL, r.principal.Environment.UUID, url.PathEscape(i.Key))
-	return &u, nil
-}
-
-// integrationCredentials is the developer app's credentials in the shape of the provider's mode; null for modes without any.
-func (s *Server) integrationCredentials(i *integration.Integration) (json.RawMessage, error) {
-	p, ok := s.opts.Catalog.Get(i.Provider)
-	if !ok {
-		return json.RawMessage("null"), nil
-	}
-	x := i.Secrets
-	switch p.AuthMode {
-	case provider.OAuth1, provider.OAuth2, provider.TBA:
-		return json.Marshal(struct {
-			Type          provider.AuthMode `json:"type"`
-			ClientID      *string           `json:"client_id"`
-			ClientSecret  *string           `json:"client_secret"`
-			Scopes        *string           `json:"scopes"`
-			WebhookSecret *string           `json:"webhook_secret"`
-		}{p.AuthMode, orNull(x.ClientID), orNull(x.ClientSecret.Reveal()), orNull(x.Scopes), orNull(x.WebhookSecret.Reveal())})
-	case provider.App:
-		return json.Marshal(map[string]string{"type": string(p.AuthMode), "app_id": x.AppID, "private_key": x.PrivateKey.Reveal(), "app_link": x.AppLink})
-	case provider.Custom:
-		return json.Marshal(map[string]string{
-			"type": string(p.AuthMode), "client_id": x.ClientID, "client_secret": x.ClientSecret.Reveal(), "app_id": x.AppID, "app_link": x.AppLink,
-			"private_key": x.PrivateKey.Reveal(),
-		})
-	default:
-		return json.RawMessage("null"), nil
-	}
 }
 
 // integrationInput is the body of a create or an update.
