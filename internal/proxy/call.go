@@ -91,14 +91,12 @@ type Response struct {
 
 // URL is where the answer came from, without the secrets of the connection.
 func (r *Response) URL() string {
-	text := r.url.String()
+	var pairs []string
 	for _, s := range r.secrets {
 		plain := s.Reveal()
-		for _, spelling := range []string{plain, url.QueryEscape(plain), url.PathEscape(plain)} {
-			text = strings.ReplaceAll(text, spelling, secret.Redacted)
-		}
+		pairs = append(pairs, plain, secret.Redacted, url.QueryEscape(plain), secret.Redacted, url.PathEscape(plain), secret.Redacted)
 	}
-	return text
+	return strings.NewReplacer(pairs...).Replace(r.url.String())
 }
 
 // hopByHop are headers of one connection, RFC 9110 section 7.6.1 and its older relatives.

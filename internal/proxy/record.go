@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,8 +59,8 @@ func (e *exchange) hide() {
 			secrets = append(secrets, secret.New(value))
 		}
 	}
-	e.secrets = secrets
-	e.op.Hide(secrets...)
+	e.secrets = slices.DeleteFunc(secrets, secret.Text.IsEmpty)
+	e.op.Hide(e.secrets...)
 }
 
 // noteMissing tells once what the catalog wanted to send and could not, which explains many a 401.
