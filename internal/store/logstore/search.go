@@ -103,7 +103,8 @@ func (f *filter) match(t term, postgres bool) {
 		f.args[len(f.args)-1] = t.tsquery()
 	}
 	f.lite.WriteString(" AND num IN (SELECT rowid >> 20 FROM logs_terms WHERE logs_terms MATCH " + place + ")")
-	f.pg.WriteString(" AND num IN (SELECT id >> 20 FROM logs_chunks WHERE day = $1 AND words @@ CAST(" + place + "::text AS tsquery))")
+	// As an array it is worked out first; as a list the planner would look for each operation in the wrong index.
+	f.pg.WriteString(" AND num = ANY (ARRAY(SELECT id >> 20 FROM logs_chunks WHERE day = $1 AND words @@ CAST(" + place + "::text AS tsquery)))")
 }
 
 func (s *Store) filter(q *oplog.Query) (*filter, error) {
@@ -112,8 +113,15 @@ func (s *Store) filter(q *oplog.Query) (*filter, error) {
 		return nil, err
 	}
 	f := &filter{}
-	f.add("day = " + f.arg(int64(0)))
-	f.and("environment_id = ", q.EnvironmentID)
+	// A file holds one day. The plus keeps SQLite from walking through all operations of the environment when the text index
+	// gives the few that count.
+	_ = f.arg(int64(0))
+	environment := f.arg(q.EnvironmentID)
+	f.pg.WriteString("day = $1 AND environment_id = " + environment)
+	if len(terms) > 0 {
+		f.lite.WriteString("+")
+	}
+	f.lite.WriteString("environment_id = " + environment)
 	var types, kinds []string
 	for _, t := range q.Types {
 		if strings.Contains(t, ":") {
@@ -224,51 +232,58 @@ func (s *Store) Operations(ctx context.Context, q oplog.Query) (oplog.Page, erro
 	if err != nil {
 		return oplog.Page{}, err
 	}
-	page := oplog.Page{Records: []oplog.Record{}}
-	for _, d := range kept {
-		err := s.on(ctx, d, f, "SELECT COUNT(*) FROM logs_operations WHERE ", "", func(row engine.Scanner) error {
-			var n int
-			err := row.Scan(&n)
-			page.Total += n
-			return err
-		})
-		if err != nil {
-			return oplog.Page{}, fmt.Errorf("count operations of %s: %w", d, err)
-		}
+	listed, err := s.filter(&q)
+	if err != nil {
+		return oplog.Page{}, err
 	}
+	if q.Cursor != "" {
+		listed.add(" AND (created_at, num) < (" + listed.arg(after.created) + ", " + listed.arg(after.num) + ")")
+	}
+	listed.args = append(listed.args, 0) // how many rows are still wanted
+	order := " ORDER BY created_at DESC, num DESC LIMIT $" + strconv.Itoa(len(listed.args))
+	page := oplog.Page{Records: []oplog.Record{}}
 	limit := pageSize(q.Limit)
 	var places []position
-	if q.Cursor != "" {
-		f.add(" AND (created_at, num) < (" + f.arg(after.created) + ", " + f.arg(after.num) + ")")
-	}
-	f.args = append(f.args, 0) // how many rows are still wanted
-	order := " ORDER BY created_at DESC, num DESC LIMIT $" + strconv.Itoa(len(f.args))
 	for _, d := range kept {
-		if len(page.Records) > limit {
-			break
-		}
-		if q.Cursor != "" && d > dayOf(engine.Time(after.created)) {
-			continue
-		}
-		f.args[len(f.args)-1] = limit + 1 - len(page.Records)
-		err := s.on(ctx, d, f, "SELECT num, created_at, record FROM logs_operations WHERE ", order, func(row engine.Scanner) error {
-			var p position
-			var data []byte
-			if err := row.Scan(&p.num, &p.created, &data); err != nil {
+		wanted, before := limit+1-len(page.Records), len(page.Records)
+		if wanted > 0 && (q.Cursor == "" || d <= dayOf(engine.Time(after.created))) {
+			listed.args[len(listed.args)-1] = wanted
+			err := s.on(ctx, d, listed, "SELECT num, created_at, record FROM logs_operations WHERE ", order, func(row engine.Scanner) error {
+				var p position
+				var data []byte
+				if err := row.Scan(&p.num, &p.created, &data); err != nil {
+					return err
+				}
+				r, err := s.codec.record(data)
+				page.Records, places = append(page.Records, r), append(places, p)
 				return err
+			})
+			if err != nil {
+				return oplog.Page{}, fmt.Errorf("search operations of %s: %w", d, err)
 			}
-			r, err := s.codec.record(data)
-			page.Records, places = append(page.Records, r), append(places, p)
-			return err
-		})
-		if err != nil {
-			return oplog.Page{}, fmt.Errorf("search operations of %s: %w", d, err)
+			if found := len(page.Records) - before; found < wanted && q.Cursor == "" { // they are all of this day
+				page.Total += found
+				continue
+			}
 		}
+		n, err := s.count(ctx, d, f)
+		if err != nil {
+			return oplog.Page{}, err
+		}
+		page.Total += n
 	}
 	if len(page.Records) > limit {
 		page.Records, page.Cursor = page.Records[:limit], places[limit-1].cursor()
 	}
 	return page, nil
+}
+
+func (s *Store) count(ctx context.Context, d day, f *filter) (n int, err error) {
+	err = s.on(ctx, d, f, "SELECT COUNT(*) FROM logs_operations WHERE ", "", func(row engine.Scanner) error { return row.Scan(&n) })
+	if err != nil {
+		return 0, fmt.Errorf("count operations of %s: %w", d, err)
+	}
+	return n, nil
 }
 
 // Histogram counts the operations that pass the filter by state and by the span in which they began; spans are multiples of
