@@ -229,7 +229,7 @@ func (c *Client) claim(ctx context.Context, l *lane, p *parts) (busy bool, err e
 		until := c.now().Add(c.config.Lease)
 		// A claim that was cut off may have been committed: then its jobs would wait for their leases to run out.
 		claims, err := c.store.Claim(context.WithoutCancel(ctx), ClaimRequest{
-			Queue: l.name, Max: free, Lease: 1 + rand.Int64N(1<<62), Until: until,
+			Queue: l.name, Max: free, Token: 1 + rand.Int64N(1<<62), Until: until,
 		})
 		if err != nil {
 			c.hints.started(l, 0, true)

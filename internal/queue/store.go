@@ -112,17 +112,17 @@ type NewJob struct {
 	RunAt  time.Time
 }
 
-// Hold is the right to a running job: Lease is the token of the claim.
+// Hold is the right to a running job: Lease is a token that belongs to one claim of one job.
 type Hold struct {
 	ID    JobID
 	Lease int64
 }
 
-// ClaimRequest asks for up to Max jobs of a queue, leased until Until under the token Lease.
+// ClaimRequest asks for up to Max jobs of a queue, leased until Until. Token must be random, below 1<<62: the leases come from it.
 type ClaimRequest struct {
 	Queue string
 	Max   int
-	Lease int64
+	Token int64
 	Until time.Time
 }
 

@@ -150,7 +150,7 @@ func (q Queue) Exhume(ctx context.Context, tenant int64, id queue.JobID) (dead q
 func (q Queue) Prune(ctx context.Context, deadBefore time.Time, deadMost int, schedulesBefore time.Time) error {
 	_, err := q.db.Exec(ctx, pruneDeadByAge, engine.Micros(deadBefore))
 	if err == nil {
-		_, err = q.db.Exec(ctx, pruneDeadByNumber, deadMost-1)
+		_, err = q.db.Exec(ctx, pruneDeadByNumber, max(deadMost, 1)-1)
 	}
 	if err == nil {
 		_, err = q.db.Exec(ctx, pruneSchedules, engine.Micros(schedulesBefore))

@@ -15,8 +15,10 @@ const claimLook = 256
 var (
 	readyJobs = engine.SQL(`SELECT ` + jobSpec + `, id, COALESCE(schedule_id, 0), attempt, lost, cancelled, created_at FROM jobs
 		WHERE state = 1 AND queue = $1 ORDER BY priority, turn, id LIMIT $2 {skip locked}`)
-	takeJobs = engine.SQL(`UPDATE jobs SET state = 2, attempt = attempt + 1, lock_slot = 0, lease = $2, lease_until = $3 WHERE id {in $1}`)
-	takeJob  = engine.SQL(`UPDATE jobs SET state = 2, attempt = attempt + 1, lock_slot = $4, lease = $2, lease_until = $3 WHERE id = $1`)
+	// The lease of a job is the token of the claim plus the job's id, so that it belongs to one claim of one job: statements on
+	// many jobs compare ids and leases as two lists.
+	takeJobs = engine.SQL(`UPDATE jobs SET state = 2, attempt = attempt + 1, lock_slot = 0, lease = $2 + id, lease_until = $3 WHERE id {in $1}`)
+	takeJob  = engine.SQL(`UPDATE jobs SET state = 2, attempt = attempt + 1, lock_slot = $4, lease = $2 + id, lease_until = $3 WHERE id = $1`)
 	// Of the given names, those nobody else decides on; on SQLite, with its one writer, that is all of them.
 	tryNames = engine.SQLPair(`SELECT value FROM json_each($1)`,
 		`SELECT name FROM unnest($1::text[]) AS name WHERE pg_try_advisory_xact_lock(`+nameLock+`, hashtext(name))`)
@@ -113,17 +115,17 @@ func (c *claim) decide(ctx context.Context, rows []queue.Claimed) (let bool, err
 			slot := c.occupy(job)
 			if slot == 0 {
 				plain = append(plain, id)
-			} else if _, err := c.db.Exec(ctx, takeJob, id, c.req.Lease, engine.Micros(c.req.Until), slot); err != nil {
+			} else if _, err := c.db.Exec(ctx, takeJob, id, c.req.Token, engine.Micros(c.req.Until), slot); err != nil {
 				return false, err
 			}
-			job.Lease = c.req.Lease
+			job.Lease = c.req.Token + id
 			job.Attempt++
 			c.got.Jobs = append(c.got.Jobs, job)
 		}
 		c.looked++
 	}
 	if len(plain) > 0 {
-		if _, err := c.db.Exec(ctx, takeJobs, plain, c.req.Lease, engine.Micros(c.req.Until)); err != nil {
+		if _, err := c.db.Exec(ctx, takeJobs, plain, c.req.Token, engine.Micros(c.req.Until)); err != nil {
 			return false, err
 		}
 	}
@@ -292,13 +294,9 @@ func (q Queue) Guard(ctx context.Context, hold queue.Hold, until time.Time) (can
 }
 
 func splitHolds(holds []queue.Hold) (ids, leases engine.List[int64]) {
-	seen := map[int64]bool{}
 	for _, hold := range holds {
 		ids = append(ids, int64(hold.ID))
-		if !seen[hold.Lease] { // one claim leases many jobs under one token
-			seen[hold.Lease] = true
-			leases = append(leases, hold.Lease)
-		}
+		leases = append(leases, hold.Lease)
 	}
 	return ids, leases
 }

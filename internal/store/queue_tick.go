@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"time"
 
 	"github.com/patchbay-dev/patchbay/internal/queue"
@@ -29,7 +30,7 @@ var (
 		)
 		UPDATE jobs SET state = 1, attempt = attempt - 1, lost = lost + 1, lease = 0, lease_until = 0,
 			turn = ` + jobHead("jobs.queue", "jobs.priority") + `
-		WHERE id IN (SELECT id FROM expired) RETURNING queue`)
+		WHERE id IN (SELECT id FROM expired) RETURNING ` + jobNames)
 
 	dueSchedules = engine.SQL(`SELECT id FROM schedules WHERE state = 1 AND last_job_state <> 1 AND next_at <= $1
 		ORDER BY next_at LIMIT $2 {skip locked}`)
@@ -61,46 +62,48 @@ func (q Queue) Due(ctx context.Context) (due queue.Due, err error) {
 func (q Queue) Tick(ctx context.Context, now time.Time, limit int) (ticked queue.Ticked, err error) {
 	err = q.db.Write(ctx, func(ctx context.Context) error {
 		ticked = queue.Ticked{}
-		steps := []struct {
-			count *int
-			run   func() ([]string, error)
-		}{
-			{&ticked.TakenBack, func() ([]string, error) { return q.takeBack(ctx, now, limit) }},
-			{&ticked.Promoted, func() ([]string, error) {
-				return engine.Collect(scanText)(q.db.Query(ctx, promoteJobs, engine.Micros(now), limit))
-			}},
-			{&ticked.Fired, func() ([]string, error) { return q.fire(ctx, now, limit) }},
+		taken, back, err := q.takeBack(ctx, now, limit)
+		if err != nil {
+			return err
 		}
-		seen := map[string]bool{}
-		for _, step := range steps {
-			queues, err := step.run()
-			if err != nil {
-				return err
-			}
-			*step.count = len(queues)
-			ticked.More = ticked.More || len(queues) == limit
-			for _, name := range queues {
-				if !seen[name] {
-					seen[name] = true
-					ticked.Queues = append(ticked.Queues, name)
-				}
-			}
+		promoted, err := engine.Collect(scanText)(q.db.Query(ctx, promoteJobs, engine.Micros(now), limit))
+		if err != nil {
+			return err
 		}
+		fired, err := q.fire(ctx, now, limit)
+		if err != nil {
+			return err
+		}
+		ticked.TakenBack, ticked.Promoted, ticked.Fired = taken, len(promoted), len(fired)
+		ticked.More = max(ticked.TakenBack, ticked.Promoted, ticked.Fired) == limit
+		ticked.Queues = slices.Concat(back, promoted, fired)
+		slices.Sort(ticked.Queues)
+		ticked.Queues = slices.Compact(ticked.Queues)
 		return nil
 	})
 	return ticked, err
 }
 
-func (q Queue) takeBack(ctx context.Context, before time.Time, limit int) ([]string, error) {
-	return engine.Collect(scanText)(q.db.Query(ctx, takeBackJobs, engine.Micros(before), limit))
+// takeBack makes running jobs ready whose leases end by before. Their places are open to those held, too: of the two, the one
+// that the order puts first runs.
+func (q Queue) takeBack(ctx context.Context, before time.Time, limit int) (taken int, queues []string, err error) {
+	all, err := engine.Collect(scanGone)(q.db.Query(ctx, takeBackJobs, engine.Micros(before), limit))
+	if err != nil || len(all) == 0 {
+		return 0, nil, err
+	}
+	for i := range all {
+		all[i].place = true
+		queues = append(queues, all[i].queue)
+	}
+	_, wake, err := q.settle(ctx, before, all)
+	return len(all), append(queues, wake...), err
 }
 
 // TakeBack implements queue.Store.
 func (q Queue) TakeBack(ctx context.Context, limit int) (n int, err error) {
 	endOfTime := time.UnixMicro(1<<63 - 1)
 	err = q.db.Write(ctx, func(ctx context.Context) error {
-		queues, err := q.takeBack(ctx, endOfTime, limit)
-		n = len(queues)
+		n, _, err = q.takeBack(ctx, endOfTime, limit)
 		return err
 	})
 	return n, err

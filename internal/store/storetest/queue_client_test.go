@@ -314,7 +314,7 @@ func TestTheJobOfADeadProcessRunsAgainWhenItsLeaseRunsOut(t *testing.T) {
 		}
 		// A process that inserts and claims a job of a queue that only it and the survivor know, and dies.
 		id := mustInsert(t, other, "orphan", queue.InsertOpts{})
-		if claims, err := s.Queue().Claim(t.Context(), queue.ClaimRequest{Queue: "default", Max: 1, Lease: 1, Until: time.Now().Add(15 * time.Second)}); err != nil || len(claims.Jobs) != 1 {
+		if claims, err := s.Queue().Claim(t.Context(), queue.ClaimRequest{Queue: "default", Max: 1, Token: 1, Until: time.Now().Add(15 * time.Second)}); err != nil || len(claims.Jobs) != 1 {
 			t.Fatalf("claims %v, err %v", claims, err)
 		}
 		time.Sleep(20 * time.Second)
@@ -332,7 +332,7 @@ func TestAJobThatKillsItsProcessIsGivenUp(t *testing.T) {
 		}
 		id := mustInsert(t, inserter, "poison", queue.InsertOpts{})
 		for i := range queue.MaxLost {
-			claims, err := s.Queue().Claim(t.Context(), queue.ClaimRequest{Queue: "default", Max: 1, Lease: int64(i + 1), Until: time.Now()})
+			claims, err := s.Queue().Claim(t.Context(), queue.ClaimRequest{Queue: "default", Max: 1, Token: int64(i + 1), Until: time.Now()})
 			if err != nil || len(claims.Jobs) != 1 {
 				t.Fatalf("claims %v, err %v", claims, err)
 			}
@@ -360,7 +360,7 @@ func TestAProcessThatIsAloneTakesOverAtItsStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		id := mustInsert(t, inserter, "orphan", queue.InsertOpts{})
-		if _, err := s.Queue().Claim(t.Context(), queue.ClaimRequest{Queue: "default", Max: 1, Lease: 1, Until: time.Now().Add(time.Hour)}); err != nil {
+		if _, err := s.Queue().Claim(t.Context(), queue.ClaimRequest{Queue: "default", Max: 1, Token: 1, Until: time.Now().Add(time.Hour)}); err != nil {
 			t.Fatal(err)
 		}
 		var d diary

@@ -29,7 +29,7 @@ type queueBench struct {
 	client *queue.Client
 	store  store.Queue
 	now    time.Time
-	leases int64
+	token  int64
 }
 
 // queueDay is when the queue tests begin.
@@ -58,9 +58,9 @@ func (b *queueBench) insert(text string, opts queue.InsertOpts) queue.JobID {
 // claim leases up to n jobs of the default queue for 15 s.
 func (b *queueBench) claim(n int) []queue.Claimed {
 	b.Helper()
-	b.leases++
+	b.token += 1 << 32
 	claims, err := b.store.Claim(b.Context(), queue.ClaimRequest{
-		Queue: queue.DefaultQueue, Max: n, Lease: b.leases, Until: b.now.Add(15 * time.Second),
+		Queue: queue.DefaultQueue, Max: n, Token: b.token, Until: b.now.Add(15 * time.Second),
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -146,7 +146,7 @@ func TestAJobIsClaimedOnceAndForgottenWhenItSucceeded(t *testing.T) {
 		}
 		job := b.claimOne()
 		want := queue.Claimed{
-			Hold: queue.Hold{ID: id, Lease: b.leases}, Attempt: 1, CreatedAt: b.now,
+			Hold: queue.Hold{ID: id, Lease: b.token + int64(id)}, Attempt: 1, CreatedAt: b.now,
 			Spec: queue.Spec{
 				Queue: "default", Kind: "test.note", Args: `{"text":"hello"}`, Tenant: 7, Priority: 2,
 				Key: "k", KeyLimit: 1, Group: "g", GroupLimit: 9, MaxAttempts: 3, Timeout: time.Minute,
