@@ -54,6 +54,9 @@ type Plan struct {
 	Created, Updated, Unchanged, Deleted []Change
 	// DeletedModels are models of syncs that stay, which they no longer have; their records would be orphans.
 	DeletedModels []string
+	// Unknown are the integrations that are not there. Plan lists their syncs and actions as new, Deploy refuses them; on-event
+	// functions of such an integration are left out by both.
+	Unknown []string
 }
 
 // Destructive reports whether data of connections is lost.
@@ -63,7 +66,7 @@ func (p Plan) Destructive() bool {
 
 // Errors of a deployment.
 var (
-	ErrConcurrent = errs.New(http.StatusConflict, "concurrent_deployment", "Another deployment of this environment is running: try again when it has ended")
+	ErrConcurrent = errs.New(http.StatusConflict, "concurrent_deployment", "Another deployment of this environment is running: try again when it has ended").AsLegacy()
 	ErrUnsafe     = errs.New(http.StatusBadRequest, "deploy_script_security_rejected", "The function builds code at run time with .constructor(…), which is not allowed").AsLegacy()
 )
 
@@ -95,7 +98,7 @@ func (s *Service) Deploy(ctx context.Context, e tenant.Environment, d Deployment
 	var plan Plan
 	err := s.opts.Store.Write(ctx, func(ctx context.Context) error {
 		if err := s.opts.Store.LockEnvironment(ctx, e.ID); err != nil {
-			return err
+			return fmt.Errorf("lock environment %d: %w", e.ID, err)
 		}
 		existing, err := s.opts.Store.List(ctx, e.ID, 0)
 		if err != nil {
@@ -104,7 +107,15 @@ func (s *Service) Deploy(ctx context.Context, e tenant.Environment, d Deployment
 		if plan, err = s.plan(ctx, e, d, existing); err != nil {
 			return err
 		}
-		return s.apply(ctx, e, d, plan)
+		for _, c := range d.Functions {
+			if c.Type != OnEvent && slices.Contains(plan.Unknown, c.Integration) {
+				return unknownIntegration(c.Integration)
+			}
+		}
+		if err := s.insertTexts(ctx, d, plan); err != nil {
+			return err
+		}
+		return s.apply(ctx, e, plan)
 	})
 	if err != nil {
 		return Plan{}, err
@@ -112,8 +123,10 @@ func (s *Service) Deploy(ctx context.Context, e tenant.Environment, d Deployment
 	return plan, nil
 }
 
-// dynamicCode is the one way to build code from text that the runtime can not switch off without breaking libraries.
-var dynamicCode = regexp.MustCompile(`(?:\.|\[\s*['"])constructor(?:['"]\s*\])?\s*\(\s*[^)\s]`)
+// dynamicCode is code made from text by way of a function's constructor: called at once, or kept in a variable first. The runtime
+// has no eval and no Function either; this refusal names the function before it ever runs.
+var dynamicCode = regexp.MustCompile(`(?:\.|\[\s*['"])constructor(?:['"]\s*\])?\s*\(\s*[^)\s]` +
+	`|\b(?:const|let|var)\s+[\w$]+\s*=\s*[\w$.()\[\]]*(?:\.constructor|\[['"]constructor['"]\])\s*[;,\n]`)
 
 func acceptable(c Compiled) error {
 	if dynamicCode.MatchString(c.JS) {
@@ -122,76 +135,129 @@ func acceptable(c Compiled) error {
 	return nil
 }
 
-func (s *Service) plan(ctx context.Context, e tenant.Environment, d Deployment, existing []Function) (Plan, error) {
-	var plan Plan
-	source := d.Source
-	if source == "" {
-		source = FromRepo
-	}
-	byKey := map[key]*Function{}
-	for i := range existing {
-		byKey[existing[i].key()] = &existing[i]
-	}
-	integrations := map[string]*integration.Integration{}
-	named := map[key]bool{}
-	for _, c := range d.Functions {
-		named[c.key()] = true
-		i, ok := integrations[c.Integration]
-		if !ok {
-			var err error
-			if i, err = s.opts.Integrations.Get(ctx, e.ID, c.Integration); err != nil {
-				if errors.Is(err, integration.ErrNotFound) {
-					return plan, unknownIntegration(c.Integration)
-				}
-				return plan, err
-			}
-			integrations[c.Integration] = i
-		}
-		old := byKey[c.key()]
-		next := &Function{
-			Definition: c.Definition, EnvironmentID: e.ID, IntegrationID: i.ID, Integration: i.Key, Provider: i.Provider, Name: c.Name, Enabled: true,
-			Source: source, SDKVersion: d.SDKVersion, JSHash: Hash(c.JS), TSHash: Hash(c.TS), DeployedAt: s.opts.Now().UTC(), js: c.JS,
-		}
-		if old != nil {
-			next.Enabled = old.Enabled
-		}
-		next.Version = nextVersion(old, next)
-		connections, err := s.opts.Store.CountConnections(ctx, i.ID)
-		if err != nil {
-			return plan, err
-		}
-		change := Change{old, next, connections}
-		switch {
-		case old == nil:
-			plan.Created = append(plan.Created, change)
-		case same(old, next):
-			plan.Unchanged = append(plan.Unchanged, change)
-		default:
-			plan.Updated = append(plan.Updated, change)
-		}
-		if old != nil && connections > 0 {
-			plan.DeletedModels = append(plan.DeletedModels, missing(old, next)...)
-		}
-	}
-	if d.Mode == Single || d.KeepMissing || len(d.Functions) == 0 {
-		return plan, nil
-	}
-	return plan, s.planDeletions(ctx, d, existing, named, &plan)
+// planner compares a deployment with what is there.
+type planner struct {
+	*Service
+	Plan
+
+	environment tenant.Environment
+	deployment  Deployment
+	source      string
+	existing    map[key]*Function
+	named       map[key]bool
+	// integrations and connections are by key and id; nil is an integration that is not there.
+	integrations map[string]*integration.Integration
+	connections  map[int64]int
 }
 
-func (s *Service) planDeletions(ctx context.Context, d Deployment, existing []Function, named map[key]bool, plan *Plan) error {
+func (s *Service) plan(ctx context.Context, e tenant.Environment, d Deployment, existing []Function) (Plan, error) {
+	p := planner{
+		Service: s, environment: e, deployment: d, source: d.Source, existing: map[key]*Function{}, named: map[key]bool{},
+		integrations: map[string]*integration.Integration{}, connections: map[int64]int{},
+	}
+	if p.source == "" {
+		p.source = FromRepo
+	}
+	for i := range existing {
+		p.existing[existing[i].key()] = &existing[i]
+	}
+	for i := range d.Functions {
+		if err := p.add(ctx, &d.Functions[i]); err != nil {
+			return Plan{}, err
+		}
+	}
+	if err := p.deletions(ctx, existing); err != nil {
+		return Plan{}, err
+	}
+	return p.Plan, nil
+}
+
+func (p *planner) add(ctx context.Context, c *Compiled) error {
+	p.named[c.key()] = true
+	i, err := p.integration(ctx, c.Integration)
+	if err != nil {
+		return err
+	}
+	if i == nil {
+		if c.Type == OnEvent {
+			return nil
+		}
+		i = &integration.Integration{Key: c.Integration}
+	}
+	old := p.existing[c.key()]
+	next := &Function{
+		Definition: c.Definition, EnvironmentID: p.environment.ID, IntegrationID: i.ID, Integration: i.Key, Provider: i.Provider, Name: c.Name,
+		Enabled: old == nil || old.Enabled, Source: p.source, SDKVersion: p.deployment.SDKVersion, JSHash: Hash(c.JS), TSHash: Hash(c.TS),
+		DeployedAt: p.opts.Now().UTC(), js: c.JS,
+	}
+	next.Version = nextVersion(old, next)
+	connections, err := p.countConnections(ctx, i.ID)
+	if err != nil {
+		return err
+	}
+	change := Change{old, next, connections}
+	switch {
+	case old == nil:
+		p.Created = append(p.Created, change)
+	case same(old, next):
+		p.Unchanged = append(p.Unchanged, change)
+	default:
+		p.Updated = append(p.Updated, change)
+	}
+	if old != nil && old.Source == FromRepo && p.deployment.Mode != Single && connections > 0 {
+		p.DeletedModels = append(p.DeletedModels, missing(old, next)...)
+	}
+	return nil
+}
+
+// integration finds an integration once; nil when there is none.
+func (p *planner) integration(ctx context.Context, name string) (*integration.Integration, error) {
+	if i, ok := p.integrations[name]; ok {
+		return i, nil
+	}
+	i, err := p.opts.Integrations.Get(ctx, p.environment.ID, name)
+	if errors.Is(err, integration.ErrNotFound) {
+		i = nil
+		p.Unknown = append(p.Unknown, name)
+	} else if err != nil {
+		return nil, err
+	}
+	p.integrations[name] = i
+	return i, nil
+}
+
+func (p *planner) countConnections(ctx context.Context, integrationID int64) (int, error) {
+	if n, ok := p.connections[integrationID]; ok {
+		return n, nil
+	}
+	n, err := p.opts.Store.CountConnections(ctx, integrationID)
+	if err != nil {
+		return 0, fmt.Errorf("count the connections of integration %d: %w", integrationID, err)
+	}
+	p.connections[integrationID] = n
+	return n, nil
+}
+
+// deletions finds what the deployment no longer names. A deployment without syncs and actions deletes neither: an empty one is
+// more often a mistake than a wish.
+func (p *planner) deletions(ctx context.Context, existing []Function) error {
+	d := p.deployment
+	if d.Mode == Single || d.KeepMissing || len(d.Functions) == 0 {
+		return nil
+	}
+	flows := slices.ContainsFunc(d.Functions, func(c Compiled) bool { return c.Type != OnEvent })
 	for i := range existing {
 		old := &existing[i]
 		switch {
-		case named[old.key()], old.Source != FromRepo, old.Type == OnEvent && !d.OnEvents,
+		case p.named[old.key()], old.Source != FromRepo, old.Type == OnEvent && !d.OnEvents, old.Type != OnEvent && !flows,
 			d.Mode == OneIntegration && old.Integration != d.Functions[0].Integration:
 			continue
 		}
-		connections, err := s.opts.Store.CountConnections(ctx, old.IntegrationID)
+		connections, err := p.countConnections(ctx, old.IntegrationID)
 		if err != nil {
 			return err
 		}
-		plan.Deleted = append(plan.Deleted, Change{Old: old, Connections: connections})
+		p.Deleted = append(p.Deleted, Change{Old: old, Connections: connections})
 	}
 	return nil
 }
@@ -223,6 +289,9 @@ func nextVersion(old, next *Function) string {
 		return next.Definition.Version
 	}
 	if old == nil || old.Source != next.Source {
+		if next.Type == OnEvent {
+			return "0.0.1"
+		}
 		return "1"
 	}
 	if old.JSHash == next.JSHash && old.TSHash == next.TSHash {
@@ -240,14 +309,27 @@ func nextVersion(old, next *Function) string {
 	return old.Version
 }
 
-func (s *Service) apply(ctx context.Context, e tenant.Environment, d Deployment, plan Plan) error {
+// insertTexts stores what is new. What has not changed is there.
+func (s *Service) insertTexts(ctx context.Context, d Deployment, plan Plan) error {
+	wanted := map[key]bool{}
+	for _, change := range slices.Concat(plan.Created, plan.Updated) {
+		wanted[change.New.key()] = true
+	}
 	for _, c := range d.Functions {
+		if !wanted[c.key()] {
+			continue
+		}
 		for _, text := range []string{c.JS, c.TS} {
 			if err := s.opts.Store.InsertText(ctx, Hash(text), text); err != nil {
 				return fmt.Errorf("store the text of %s: %w", c.Name, err)
 			}
 		}
 	}
+	return nil
+}
+
+// apply makes the changes of a plan and tells everybody.
+func (s *Service) apply(ctx context.Context, e tenant.Environment, plan Plan) error {
 	for _, changes := range [][]Change{plan.Created, plan.Updated} {
 		for i := range changes {
 			next := changes[i].New

@@ -3,6 +3,7 @@ package function
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"time"
 
 	"github.com/patchbay-dev/patchbay/internal/errs"
@@ -36,6 +37,17 @@ type Function struct {
 // Bundle is what the runner needs.
 func (f *Function) Bundle() runner.Bundle {
 	return runner.Bundle{Hash: f.JSHash, Code: f.js, Name: ScriptName(f.Name, f.Integration), SDKVersion: f.SDKVersion}
+}
+
+// Schemas gives the JSON schemas of the models by name; empty when there are none.
+func (d Definition) Schemas() map[string]json.RawMessage {
+	var schema struct {
+		Definitions map[string]json.RawMessage `json:"definitions"`
+	}
+	if err := json.Unmarshal(d.JSONSchema, &schema); err != nil {
+		return nil // none, or not of the form that is checked when it is deployed
+	}
+	return schema.Definitions
 }
 
 // Hash names a text by its contents: lower-case hex of its SHA-256.

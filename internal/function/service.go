@@ -164,10 +164,14 @@ func (s *Service) Delete(ctx context.Context, e tenant.Environment, f *Function)
 		return ErrManagedByDeploy
 	}
 	return s.opts.Store.Write(ctx, func(ctx context.Context) error {
-		if err := s.opts.Store.Deactivate(ctx, e.ID, f.ID); err != nil {
-			return err
+		if err := s.opts.Store.LockEnvironment(ctx, e.ID); err != nil {
+			return fmt.Errorf("lock environment %d: %w", e.ID, err)
 		}
-		return s.apply(ctx, e, Deployment{}, Plan{Deleted: []Change{{Old: f}}})
+		connections, err := s.opts.Store.CountConnections(ctx, f.IntegrationID)
+		if err != nil {
+			return fmt.Errorf("count the connections of %s: %w", f.Integration, err)
+		}
+		return s.apply(ctx, e, Plan{Deleted: []Change{{Old: f, Connections: connections}}})
 	})
 }
 

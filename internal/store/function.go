@@ -21,9 +21,10 @@ const functionColumns = `f.id, f.environment_id, f.integration_id, i.key, i.prov
 	f.js, f.ts, f.created_at`
 
 var (
-	lockForDeploy = engine.SQLPair(`SELECT id FROM environments WHERE id = $1`, `SELECT id FROM environments WHERE id = $1 FOR UPDATE`)
+	// Rows that refer to the environment can still be inserted while it is locked.
+	lockForDeploy = engine.SQLPair(`SELECT id FROM environments WHERE id = $1`, `SELECT id FROM environments WHERE id = $1 FOR NO KEY UPDATE`)
 	listFunctions = engine.SQL(`SELECT ` + functionColumns + ` FROM functions f JOIN integrations i ON i.id = f.integration_id
-		WHERE f.environment_id = $1 AND f.active AND ($2 = 0 OR f.integration_id = $2) ORDER BY i.key, f.type, f.name`)
+		WHERE f.environment_id = $1 AND f.active AND (f.integration_id = $2 OR $2 = 0) ORDER BY i.key, f.type, f.name`)
 	findFunction = engine.SQL(`SELECT ` + functionColumns + `, t.text FROM functions f
 		JOIN integrations i ON i.id = f.integration_id JOIN function_texts t ON t.hash = f.js
 		WHERE f.environment_id = $1 AND f.integration_id = $2 AND f.type = $3 AND f.name = $4 AND f.active`)
