@@ -13,6 +13,7 @@ func (s *Server) routes() {
 	s.providerRoutes()
 	s.integrationRoutes()
 	s.connectionRoutes()
+	s.functionRoutes()
 	s.environmentRoutes()
 	s.proxyRoutes()
 	if s.opts.Records != nil {

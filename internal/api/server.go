@@ -29,6 +29,7 @@ type Options struct {
 	Catalog      Catalog
 	Integrations Integrations
 	Connections  Connections
+	Functions    Functions
 	Fresh        Fresh
 	URLs         URLs
 	Proxy        Proxy
