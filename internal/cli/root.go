@@ -10,11 +10,17 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/patchbay-dev/patchbay/internal/errs"
 )
+
+// exitStatus is returned by a command that has said itself what went wrong.
+type exitStatus int
+
+func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // usageError is a wrong use of a command: exit status 2.
 type usageError struct{ error }
@@ -28,6 +34,9 @@ func Main(ctx context.Context, args []string) int {
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
+	}
+	if status := exitStatus(0); errors.As(err, &status) {
+		return int(status)
 	}
 	printError(os.Stderr, err)
 	if usage := (usageError{}); errors.As(err, &usage) {
@@ -55,8 +64,11 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(
 		newServeCommand(),
+		newDeployCommand(),
+		newCompileCommand(),
 		newKeyCommand(),
 		newVersionCommand(),
+		newRunnerCommand(),
 	)
 	return root
 }
@@ -64,9 +76,15 @@ func newRoot() *cobra.Command {
 // printError says what went wrong and, for findings of a validation, each of them.
 func printError(w io.Writer, err error) {
 	var known *errs.Error
-	if errors.As(err, &known) && known.Message != "" {
+	switch {
+	case errors.As(err, &known) && known.Message != "":
 		_, _ = fmt.Fprintf(w, "patchbay: %s (%s)\n", known.Message, known.Code)
-	} else {
+	case known != nil && len(known.Issues) > 0:
+		_, _ = fmt.Fprintf(w, "patchbay: %s\n", known.Code)
+		for _, issue := range known.Issues {
+			_, _ = fmt.Fprintf(w, "  %s: %s\n", strings.Join(issue.Path, "."), issue.Message)
+		}
+	default:
 		_, _ = fmt.Fprintf(w, "patchbay: %v\n", err)
 	}
 }
