@@ -101,8 +101,8 @@ func (s *Server) readCall(r *request) (proxy.Call, error) {
 			call.RetryOn = append(call.RetryOn, n)
 		}
 	}
-	h.Flag("nango-is-sync", false)
-	h.Flag("nango-is-dry-run", false)
+	flag(h, "nango-is-sync")
+	flag(h, "nango-is-dry-run")
 	id := h.String("nango-activity-log-id", operationName)
 	if err := h.Err("invalid_headers"); err != nil {
 		return proxy.Call{}, err
@@ -120,11 +120,13 @@ func (s *Server) readCall(r *request) (proxy.Call, error) {
 
 // flag reads a header that is true, false or absent.
 func flag(h *input.Reader, name string) *bool {
-	if !h.Has(name) {
-		return nil
+	switch h.OneOf(name, "true", "false") {
+	case "true":
+		return new(true)
+	case "false":
+		return new(false)
 	}
-	v := h.Flag(name, false)
-	return &v
+	return nil
 }
 
 func baseURLOverride(h *input.Reader) string {
