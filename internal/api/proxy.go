@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -47,7 +48,11 @@ func (s *Server) proxy(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	call.Begun = func(id string) { w.Header().Set(operationHeader, id) }
+	operation := ""
+	call.Begun = func(id string) {
+		operation = id
+		w.Header().Set(operationHeader, id)
+	}
 	if call.Operation != nil {
 		defer call.Operation.Flush(r.Context())
 		call.Begun(call.Operation.ID())
@@ -67,10 +72,8 @@ func (s *Server) proxy(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	defer res.Body.Close()
-	header := w.Header()
-	for name, values := range res.Header {
-		header[name] = values
-	}
+	maps.Copy(w.Header(), res.Header)
+	w.Header().Set(operationHeader, operation) // the third party may be a Patchbay too
 	w.WriteHeader(res.Status)
 	if err := stream(w, res); err != nil {
 		panic(http.ErrAbortHandler) // the status is out: only a broken connection tells that the body is not whole
@@ -90,11 +93,13 @@ func (s *Server) readCall(r *request) (proxy.Call, error) {
 	call := proxy.Call{
 		Environment: r.principal.Environment,
 		Ref: proxy.Ref{
-			IntegrationKey: h.String("provider-config-key", input.IntegrationKey), ConnectionID: h.String("connection-id", input.ConnectionID),
+			IntegrationKey: h.String("provider-config-key", input.IntegrationKey),
+			ConnectionID:   h.String("connection-id", input.ConnectionID),
 		},
 		Method: r.Method, Path: proxiedPath(r.Request), BaseURL: baseURLOverride(h), Header: forwardedHeaders(r.Header),
-		Body: r.Body, ContentLength: r.ContentLength, ContentType: r.Header.Get("Content-Type"), AcceptEncoding: strings.Join(r.Header["Accept-Encoding"], ", "),
-		Decompress: flag(h, "decompress"), ForwardHeadersOnRedirect: flag(h, "forward-headers-on-redirect"), Retries: h.Int("retries", 0, 0, 1<<31),
+		Body: r.Body, ContentLength: r.ContentLength, ContentType: r.Header.Get("Content-Type"),
+		AcceptEncoding: strings.Join(r.Header["Accept-Encoding"], ", "), Decompress: flag(h, "decompress"),
+		ForwardHeadersOnRedirect: flag(h, "forward-headers-on-redirect"), Retries: h.Int("retries", 0, 0, 1<<31),
 	}
 	for status := range strings.SplitSeq(h.String("retry-on", statusList), ",") {
 		if n, err := strconv.Atoi(status); err == nil {

@@ -123,7 +123,7 @@ func (p *payload) load(call *Call, rewrite func([]byte) ([]byte, error), fill bo
 	}
 	if len(data) > maxRewrite {
 		return errs.Newf(http.StatusRequestEntityTooLarge, "body_too_large",
-			"A body that has to be converted or signed can have %d bytes. Send it with its own type in Nango-Proxy-Content-Type", maxRewrite)
+			"A body that has to be converted or signed can have %d bytes. Name its own type in Nango-Proxy-Content-Type", maxRewrite)
 	}
 	if rewrite != nil && (fill || len(data) > 0) {
 		var err error

@@ -218,7 +218,7 @@ func TestTheFirstBytesPassBeforeTheLast(t *testing.T) {
 }
 
 // TestALargeStreamIsNotHeld sends 256 MB each way; 32 MB is eight times what a replay keeps.
-func TestALargeStreamIsNotHeld(t *testing.T) {
+func TestALargeStreamIsNotHeld(t *testing.T) { //nolint:paralleltest // it measures the heap
 	const size = 256 << 20
 	w := newWorld(t, provider.None, plainRules, nil, func(res http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(res).EnableFullDuplex()

@@ -41,7 +41,7 @@ type Call struct {
 
 	// Body is sent as it comes; nil is none. GET and HEAD send none.
 	Body io.Reader
-	// ContentLength is the length of Body in bytes, -1 when it is not known.
+	// ContentLength is the length of Body in bytes, -1 when it is not known; 0 is no body.
 	ContentLength int64
 	// GetBody opens the body again from its start. Without it the first 4 MiB are kept while they are sent, and a longer body
 	// is not sent twice.
@@ -101,7 +101,8 @@ func (r *Response) URL() string {
 
 // hopByHop are headers of one connection, RFC 9110 section 7.6.1 and its older relatives.
 var hopByHop = []string{
-	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding",
+	"Upgrade",
 }
 
 // ownOrigin are headers by which a server speaks about its own address. Passed on, they would speak about ours.

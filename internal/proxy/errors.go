@@ -46,7 +46,7 @@ func exchangeFailed(ctx context.Context, err error) error {
 }
 
 func notAllowed(denied *egress.DeniedError) error {
-	return errs.Newf(http.StatusBadRequest, "base_url_override_not_allowed", "The outbound policy refuses this address: %s", denied.Reason).Because(denied)
+	return bad("base_url_override_not_allowed", "The outbound policy refuses this address: %s", denied.Reason).Because(denied)
 }
 
 func bad(code, format string, args ...any) *errs.Error {
@@ -59,7 +59,8 @@ func noIntegration(err error, ref Ref) error {
 	if !errors.Is(err, integration.ErrNotFound) {
 		return err
 	}
-	return errs.Newf(http.StatusNotFound, "unknown_provider_config", "There is no integration %q in this environment", ref.IntegrationKey).Because(err)
+	const message = "There is no integration %q in this environment"
+	return errs.Newf(http.StatusNotFound, "unknown_provider_config", message, ref.IntegrationKey).Because(err)
 }
 
 func noConnection(err error, ref Ref) error {

@@ -122,6 +122,7 @@ func (e *exchange) resolve(ctx context.Context) error {
 	switch e.conn.Credentials.Mode() {
 	case provider.OAuth1, provider.TBA, provider.AWSSigV4:
 		return bad("unsupported_auth", "Requests of the mode %s have to be signed, which the proxy does not do", e.conn.Credentials.Mode())
+	default:
 	}
 	if call.Path == "" && call.BaseURL == "" {
 		return bad("missing_api_url", "The request has neither a path nor a base URL")
@@ -214,7 +215,7 @@ func (e *exchange) send(ctx context.Context, attempt int) (*sent, error) {
 		s.watch.stop()
 		return nil, err
 	}
-	s.res, err = e.client().Do(s.request)
+	s.res, err = e.client().Do(s.request) //nolint:bodyclose // the answer's owner closes it: discard, or the caller
 	s.ended = e.opts.Now()
 	if err == nil {
 		s.watch.touch()

@@ -45,8 +45,9 @@ func (e *exchange) hide() {
 	if e.conn == nil {
 		return
 	}
-	secrets := append(e.conn.Credentials.Secrets(), e.integration.Secrets.ClientSecret, e.integration.Secrets.PrivateKey, e.integration.Secrets.WebhookSecret)
-	for name, value := range e.integration.Secrets.Config {
+	own := &e.integration.Secrets
+	secrets := append(e.conn.Credentials.Secrets(), own.ClientSecret, own.PrivateKey, own.WebhookSecret)
+	for name, value := range own.Config {
 		if e.entry.IntegrationConfig[name].Secret {
 			secrets = append(secrets, secret.New(value))
 		}
@@ -195,7 +196,7 @@ func (a *answered) Read(p []byte) (int, error) {
 	if a.sent.res.StatusCode >= http.StatusBadRequest && len(a.sent.head) < maxLoggedBody {
 		a.sent.head = append(a.sent.head, p[:min(n, maxLoggedBody-len(a.sent.head))]...)
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = exchangeFailed(a.sent.request.Context(), err)
 		a.broken = err
 	}
@@ -226,7 +227,8 @@ func (a *answered) end() {
 	case a.broken != nil:
 		e.op.Fail(ctx, *asFailure(a.broken))
 	case s.res.StatusCode >= http.StatusBadRequest:
-		e.op.Fail(ctx, oplog.Failure{Name: "upstream_error", Message: "The third party answered " + strconv.Itoa(s.res.StatusCode), Type: "upstream_error"})
+		message := "The third party answered " + strconv.Itoa(s.res.StatusCode)
+		e.op.Fail(ctx, oplog.Failure{Name: "upstream_error", Message: message, Type: "upstream_error"})
 	default:
 		e.op.Success(ctx)
 	}

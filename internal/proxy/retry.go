@@ -32,7 +32,7 @@ const (
 // retryable are the network faults after which another attempt may go better. ENOTFOUND is not among them: a name that does not
 // exist is a typing error.
 var retryable = []string{
-	egress.CodeReset, egress.CodeTimedOut, egress.CodeAborted, egress.CodeRefused, egress.CodeHostUnreachable, egress.CodeTryAgain, "UND_ERR_SOCKET",
+	egress.CodeReset, egress.CodeTimedOut, egress.CodeAborted, egress.CodeRefused, egress.CodeHostUnreachable, egress.CodeTryAgain,
 }
 
 // retryPlan decides when an answer counts as failed, and how long to wait before the next attempt.

@@ -121,7 +121,7 @@ func TestTheHTTPAPIPassesRequestAndAnswerThrough(t *testing.T) {
 	var got seen
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		got.add(r)
-		w.Header().Set("X-Request-Id", "r1")
+		w.Header().Set("X-Trace", "r1")
 		w.Header().Set("Access-Control-Allow-Origin", "https://third.party")
 		w.WriteHeader(http.StatusCreated)
 		_, _ = io.WriteString(w, `{"id":12345678901234567890}`)
@@ -136,7 +136,7 @@ func TestTheHTTPAPIPassesRequestAndAnswerThrough(t *testing.T) {
 	r.Header.Set("X-Not-Forwarded", "3")
 	r.Header.Set("Cookie", "session=4")
 	res, body := s.send(t, r)
-	if res.StatusCode != 201 || body != `{"id":12345678901234567890}` || res.Header.Get("X-Request-Id") != "r1" || res.Header.Get("Access-Control-Allow-Origin") != "*" {
+	if res.StatusCode != 201 || body != `{"id":12345678901234567890}` || res.Header.Get("X-Trace") != "r1" || res.Header.Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("the answer is %d %s %v", res.StatusCode, body, res.Header)
 	}
 	g := got.last()
