@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -39,8 +40,8 @@ func newLogsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logs [ID]",
 		Short: "Search and follow operations",
-		Long: "Lists what happened in an environment, the newest last: syncs, actions, webhooks, connections, proxy calls. With an ID, shows that\n" +
-			"operation with all its messages. Asks a running server with a secret key of the environment.",
+		Long: "Lists what happened in an environment, the newest last: syncs, actions, webhooks, connections, proxy calls. With an ID,\n" +
+			"shows that operation with all its messages. Asks a running server with a secret key of the environment.",
 		Example: "  patchbay logs --status failed --since 24h\n" +
 			"  patchbay logs -f --type sync --integration hubspot\n" +
 			"  patchbay logs --search '\"rate limit\" 429' --json\n" +
@@ -273,9 +274,10 @@ func (p *logsPrinter) operation(r oplog.Record) error {
 	if r.EndedAt != nil {
 		duration = logsDuration(r.DurationMs)
 	}
-	about := strings.Join(slices.DeleteFunc([]string{r.IntegrationName, r.ConnectionName, r.FunctionName}, func(s string) bool { return s == "" }), " · ")
-	line := fmt.Sprintf("%s  %s  %-24s  %7s  %s  %s", r.CreatedAt.Local().Format("2006-01-02 15:04:05"), p.paint(string(r.State), fmt.Sprintf("%-9s", r.State)),
-		r.Kind.Type+":"+r.Kind.Action, duration, logsPlain(r.ID), logsPlain(about))
+	names := []string{r.IntegrationName, r.ConnectionName, r.FunctionName}
+	about := strings.Join(slices.DeleteFunc(names, func(s string) bool { return s == "" }), " · ")
+	at, state := r.CreatedAt.Local().Format(time.DateTime), p.paint(string(r.State), fmt.Sprintf("%-9s", r.State))
+	line := fmt.Sprintf("%s  %s  %-24s  %7s  %s  %s", at, state, r.Kind.Type+":"+r.Kind.Action, duration, logsPlain(r.ID), logsPlain(about))
 	line = strings.TrimRight(line, " ")
 	if r.Error != nil {
 		line += "\n    " + p.paint("failed", logsPlain(r.Error.Name+": "+r.Error.Message))
@@ -307,7 +309,8 @@ func (p *logsPrinter) details(r oplog.Record) error {
 }
 
 func (p *logsPrinter) message(m oplog.Message) error {
-	line := fmt.Sprintf("    %s  %s  %s", m.CreatedAt.Local().Format("15:04:05.000"), p.paint(string(m.Level), fmt.Sprintf("%-5s", m.Level)), logsPlain(m.Text))
+	at, level := m.CreatedAt.Local().Format("15:04:05.000"), p.paint(string(m.Level), fmt.Sprintf("%-5s", m.Level))
+	line := fmt.Sprintf("    %s  %s  %s", at, level, logsPlain(m.Text))
 	if m.Response != nil {
 		line += fmt.Sprintf("  %d", m.Response.Code)
 	}
@@ -342,7 +345,7 @@ func logsPlain(s string) string {
 		switch {
 		case r == '\n' || r == '\t' || r == '\r':
 			return ' '
-		case r < 0x20 || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069: // controls, and those that turn text around
+		case unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r):
 			return '\uFFFD'
 		}
 		return r

@@ -63,7 +63,7 @@ func (l layer) decode(d decoder) (layer, bool) {
 
 func (l layer) place(i int) int32 {
 	if l.at == nil {
-		return int32(i) //nolint:gosec // texts are cut long before 2 GB
+		return int32(i) // texts are cut long before 2 GB
 	}
 	return l.at[i]
 }

@@ -240,8 +240,21 @@ func label(k Kind) string {
 }
 
 var labels = map[Kind]string{
-	CreateConnection: "Connection created", RefreshToken: "Token refreshed", SyncRun: "Sync executed", ActionRun: "Action called", ProxyCall: "Proxy call",
-	SyncInit: "Sync scheduled", SyncRequest: "Sync run requested", SyncRequestFull: "Full sync run requested", SyncPause: "Sync paused", SyncUnpause: "Sync resumed",
-	SyncCancel: "Sync run cancelled", WebhookSync: "Sync webhook", WebhookConnection: "Connection webhook", WebhookRefresh: "Token refresh webhook",
-	WebhookForward: "Webhook forwarded", WebhookIncoming: "Webhook processed", Deploy: "Deploy",
+	CreateConnection:  "Connection created",
+	RefreshToken:      "Token refreshed",
+	SyncRun:           "Sync executed",
+	ActionRun:         "Action called",
+	ProxyCall:         "Proxy call",
+	SyncInit:          "Sync scheduled",
+	SyncRequest:       "Sync run requested",
+	SyncRequestFull:   "Full sync run requested",
+	SyncPause:         "Sync paused",
+	SyncUnpause:       "Sync resumed",
+	SyncCancel:        "Sync run cancelled",
+	WebhookSync:       "Sync webhook",
+	WebhookConnection: "Connection webhook",
+	WebhookRefresh:    "Token refresh webhook",
+	WebhookForward:    "Webhook forwarded",
+	WebhookIncoming:   "Webhook processed",
+	Deploy:            "Deploy",
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,9 +44,9 @@ func (m *memory) Append(ctx context.Context, _ oplog.Record, messages []oplog.Me
 func (m *memory) Load(_ context.Context, environmentID int64, id string) (oplog.Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i := len(m.saved) - 1; i >= 0; i-- {
-		if m.saved[i].ID == id && m.saved[i].EnvironmentID == environmentID {
-			return m.saved[i], nil
+	for _, r := range slices.Backward(m.saved) {
+		if r.ID == id && r.EnvironmentID == environmentID {
+			return r, nil
 		}
 	}
 	return oplog.Record{}, oplog.ErrNotFound

@@ -55,7 +55,8 @@ func (n *needles) add(s string) {
 	n.find(strings.ToUpper(hex.EncodeToString([]byte(s))), false)
 	// A client secret is percent-encoded before it becomes part of a Basic header (RFC 6749 section 2.3.1); a token's payload
 	// is JSON in base64.
-	forms := []string{s, url.QueryEscape(s), url.PathEscape(s), strings.ReplaceAll(url.QueryEscape(s), "+", "%20"), jsonText(s, true), jsonText(s, false)}
+	query := url.QueryEscape(s)
+	forms := []string{s, query, url.PathEscape(s), strings.ReplaceAll(query, "+", "%20"), jsonText(s, true), jsonText(s, false)}
 	slices.Sort(forms)
 	for _, form := range slices.Compact(forms) {
 		for shift := range 3 {

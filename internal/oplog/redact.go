@@ -79,7 +79,9 @@ func (r *redactor) request(q *HTTPRequest) *HTTPRequest {
 	if q == nil {
 		return nil
 	}
-	return &HTTPRequest{URL: r.text(q.URL, urlLimit), Method: r.text(q.Method, nameLimit), Headers: r.headers(q.Headers), Body: r.text(q.Body, bodyLimit)}
+	return &HTTPRequest{
+		URL: r.text(q.URL, urlLimit), Method: r.text(q.Method, nameLimit), Headers: r.headers(q.Headers), Body: r.text(q.Body, bodyLimit),
+	}
 }
 
 func (r *redactor) response(p *HTTPResponse) *HTTPResponse {

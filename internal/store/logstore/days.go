@@ -33,7 +33,7 @@ func dayOfID(id string) (day, bool) {
 		return 0, false
 	}
 	ms, err := strconv.ParseUint(id[:digits], 10, 63)
-	return dayOf(time.UnixMilli(int64(ms))), err == nil //nolint:gosec // it has 13 digits
+	return dayOf(time.UnixMilli(int64(ms))), err == nil // it has 13 digits
 }
 
 // errNoDay says that nothing was kept of a day.

@@ -148,7 +148,7 @@ func (f *files) release(one *file) {
 	}
 }
 
-func (f *files) drop(_ context.Context, d day) error {
+func (f *files) drop(ctx context.Context, d day) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if one := f.open[d]; one != nil {
@@ -161,7 +161,7 @@ func (f *files) drop(_ context.Context, d day) error {
 		}
 		delete(f.open, d)
 		if err := one.db.Close(); err != nil {
-			f.logger.Warn("close a file of the logs", "day", d, "err", err)
+			f.logger.WarnContext(ctx, "close a file of the logs", "day", d, "err", err)
 		}
 	}
 	var all []error

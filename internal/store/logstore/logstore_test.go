@@ -632,7 +632,7 @@ func TestTailShowsWhatPassesTheFilterAsItHappens(t *testing.T) {
 			t.Errorf("the filtered one shows %+v", e)
 		}
 		cancel()
-		for range all { //nolint:revive // until it is closed
+		for range all { // until it is closed
 		}
 		if e, open := <-some; open {
 			t.Errorf("one event too many: %+v", e)

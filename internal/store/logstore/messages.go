@@ -12,9 +12,11 @@ import (
 )
 
 var (
-	chunksOldestFirst = engine.SQL(`SELECT id, data FROM logs_chunks WHERE day = $1 AND id > $2 AND id < $3 AND messages > 0 ORDER BY id LIMIT $4`)
-	chunksNewestFirst = engine.SQL(`SELECT id, data FROM logs_chunks WHERE day = $1 AND id > $2 AND id < $3 AND messages > 0 ORDER BY id DESC LIMIT $4`)
-	countMessages     = engine.SQL(`SELECT COALESCE(SUM(messages), 0) FROM logs_chunks WHERE day = $1 AND id > $2 AND id < $3`)
+	chunksOldestFirst = engine.SQL(`SELECT id, data FROM logs_chunks
+		WHERE day = $1 AND id > $2 AND id < $3 AND messages > 0 ORDER BY id LIMIT $4`)
+	chunksNewestFirst = engine.SQL(`SELECT id, data FROM logs_chunks
+		WHERE day = $1 AND id > $2 AND id < $3 AND messages > 0 ORDER BY id DESC LIMIT $4`)
+	countMessages = engine.SQL(`SELECT COALESCE(SUM(messages), 0) FROM logs_chunks WHERE day = $1 AND id > $2 AND id < $3`)
 )
 
 // chunksAtOnce bounds how much of an operation is in memory while its messages are searched: chunks are some 64 KB.

@@ -20,7 +20,8 @@ var parents = []string{"logs_operations", "logs_chunks"}
 
 var (
 	partitionsLock = engine.SQL(`SELECT pg_advisory_xact_lock($1)`)
-	partitionsList = engine.SQL(`SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = CAST('logs_operations' AS regclass)`)
+	partitionsList = engine.SQL(`SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+		WHERE i.inhparent = CAST('logs_operations' AS regclass)`)
 	partitionsSize = engine.SQL(`SELECT COALESCE(SUM(pg_total_relation_size(to_regclass(name))), 0)::bigint FROM unnest($1::text[]) AS name`)
 )
 

@@ -180,7 +180,7 @@ func TestADocumentEndsAtItsLimit(t *testing.T) {
 	}
 	var long document
 	long.add("é" + strings.Repeat("x", 1000) + " " + strings.Repeat("é", 1000))
-	for _, word := range strings.Fields(long.String()) {
+	for word := range strings.FieldsSeq(long.String()) {
 		if len(word) > wordLimit {
 			t.Errorf("a word of %d bytes", len(word))
 		}

@@ -104,7 +104,8 @@ func (f *filter) match(t term, postgres bool) {
 	}
 	f.lite.WriteString(" AND num IN (SELECT rowid >> 20 FROM logs_terms WHERE logs_terms MATCH " + place + ")")
 	// As an array it is worked out first; as a list the planner would look for each operation in the wrong index.
-	f.pg.WriteString(" AND num = ANY (ARRAY(SELECT id >> 20 FROM logs_chunks WHERE day = $1 AND words @@ CAST(" + place + "::text AS tsquery)))")
+	f.pg.WriteString(" AND num = ANY (ARRAY(SELECT id >> 20 FROM logs_chunks WHERE day = $1 AND words @@ CAST(" + place +
+		"::text AS tsquery)))")
 }
 
 func (s *Store) filter(q *oplog.Query) (*filter, error) {

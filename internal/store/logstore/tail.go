@@ -123,8 +123,9 @@ func (r *reader) passes(e *oplog.Event) bool {
 }
 
 var (
-	pollOperations = engine.SQL(`SELECT id, written_at, record FROM logs_operations WHERE day >= $1 AND written_at >= $2 ORDER BY written_at, num LIMIT 20000`)
-	pollChunks     = engine.SQL(`SELECT c.id, c.written_at, c.data, o.record FROM logs_chunks c
+	pollOperations = engine.SQL(`SELECT id, written_at, record FROM logs_operations
+		WHERE day >= $1 AND written_at >= $2 ORDER BY written_at, num LIMIT 20000`)
+	pollChunks = engine.SQL(`SELECT c.id, c.written_at, c.data, o.record FROM logs_chunks c
 		JOIN logs_operations o ON o.day = c.day AND o.num = c.id >> 20
 		WHERE c.day >= $1 AND c.written_at >= $2 AND c.messages > 0 ORDER BY c.written_at, c.id LIMIT 20000`)
 )

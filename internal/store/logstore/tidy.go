@@ -109,7 +109,8 @@ func (s *Store) Size(ctx context.Context) (int64, error) {
 }
 
 var (
-	openOperations  = engine.SQL(`SELECT num, record FROM logs_operations WHERE day = $1 AND state IN ('waiting', 'running') AND expires_at < $2 AND num > $3 ORDER BY num LIMIT 500`)
+	openOperations = engine.SQL(`SELECT num, record FROM logs_operations
+		WHERE day = $1 AND state IN ('waiting', 'running') AND expires_at < $2 AND num > $3 ORDER BY num LIMIT 500`)
 	expireOperation = engine.SQL(`UPDATE logs_operations SET state = $3, record = $4, written_at = $5
 		WHERE day = $1 AND num = $2 AND state IN ('waiting', 'running') AND written_at <= $6`)
 )
@@ -168,7 +169,8 @@ func (s *Store) expireSome(ctx context.Context, d day, now time.Time, after int6
 			if err != nil {
 				return err
 			}
-			if _, err := db.Exec(ctx, expireOperation, int64(d), o.num, string(r.State), row, engine.Micros(s.opts.Now()), started); err != nil {
+			written := engine.Micros(s.opts.Now())
+			if _, err := db.Exec(ctx, expireOperation, int64(d), o.num, string(r.State), row, written, started); err != nil {
 				return err
 			}
 		}
@@ -181,7 +183,9 @@ func (s *Store) expireSome(ctx context.Context, d day, now time.Time, after int6
 func expired(r oplog.Record, now time.Time) oplog.Record {
 	end := r.ExpiresAt
 	r.State, r.UpdatedAt, r.EndedAt = oplog.Timeout, now, &end
-	r.Error = &oplog.Failure{Name: "operation_expired", Message: "The operation did not end in time. The process that ran it may have been stopped."}
+	r.Error = &oplog.Failure{
+		Name: "operation_expired", Message: "The operation did not end in time. The process that ran it may have been stopped.",
+	}
 	if r.Kind == oplog.CreateConnection { // somebody closed the window: nothing went wrong
 		r.State, r.Error = oplog.Cancelled, nil
 	}

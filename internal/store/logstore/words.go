@@ -46,7 +46,7 @@ func (d *document) add(s string) {
 				r += 'a' - 'A'
 			}
 			if size < wordLimit {
-				d.text.WriteByte(byte(r)) //nolint:gosec // it is ASCII
+				d.text.WriteByte(byte(r)) // it is ASCII
 				size++
 			}
 			continue

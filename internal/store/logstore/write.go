@@ -31,7 +31,8 @@ var (
 	// The words of a chunk are a column on PostgreSQL and a row of the text index on SQLite.
 	addChunk = engine.SQLPair(
 		`INSERT INTO logs_chunks (day, id, written_at, messages, data) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
-		`INSERT INTO logs_chunks (day, id, written_at, messages, data, words) VALUES ($1, $2, $3, $4, $5, CAST($6::text AS tsvector)) ON CONFLICT DO NOTHING`)
+		`INSERT INTO logs_chunks (day, id, written_at, messages, data, words)
+			VALUES ($1, $2, $3, $4, $5, CAST($6::text AS tsvector)) ON CONFLICT DO NOTHING`)
 	addWords = engine.SQL(`INSERT INTO logs_terms (rowid, words) VALUES ($1, $2)`)
 )
 
