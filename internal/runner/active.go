@@ -183,9 +183,7 @@ func (a *active) accept(f frame.Frame) error {
 		return fmt.Errorf("%w: host calls with more than %d MiB", frame.ErrFrame, maxHeld/mebibyte)
 	}
 	a.total.Add(1)
-	a.calls.Add(1)
-	go func() {
-		defer a.calls.Done()
+	a.calls.Go(func() {
 		reply, err := a.answer(string(f.Meta), f.Body)
 		out := frame.Frame{Op: frame.Reply, Run: a.id, Call: f.Call, Body: reply}
 		if err != nil {
@@ -198,7 +196,7 @@ func (a *active) accept(f frame.Frame) error {
 			out.Meta, out.Body = []byte("error"), errorJSON("response_too_large", "the response is too large for a function")
 			_ = a.proc.send(out) // a dead process is noticed elsewhere
 		}
-	}()
+	})
 	return nil
 }
 
@@ -214,8 +212,7 @@ func (a *active) answer(op string, payload []byte) (reply []byte, err error) {
 }
 
 func (a *active) describe(op string, err error) []byte {
-	var shown *HostError
-	if errors.As(err, &shown) {
+	if shown, ok := errors.AsType[*HostError](err); ok {
 		return shown.JSON
 	}
 	if a.ctx.Err() == nil {
@@ -236,7 +233,10 @@ func (a *active) warnUnhandled(ctx context.Context, f frame.Frame) {
 		return
 	}
 	for _, reason := range done.Unhandled {
-		line, _ := json.Marshal(map[string]string{"level": "warn", "message": "A promise was rejected and nothing handled it (a missing await?): " + reason})
+		line, _ := json.Marshal(map[string]string{ // strings always marshal
+			"level":   "warn",
+			"message": "A promise was rejected and nothing handled it (a missing await?): " + reason,
+		})
 		if _, err := a.host.Call(ctx, "log", line); err != nil {
 			a.log.WarnContext(ctx, "function log lost", "err", err)
 			return

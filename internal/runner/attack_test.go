@@ -21,6 +21,8 @@ var (
 
 // TestAttackEndsTyped runs hostile and broken functions one after the other on one pool: each ends with its type, and an
 // innocent function works after it.
+//
+//nolint:tparallel // one after the other, so that a pool broken by one is found by the next
 func TestAttackEndsTyped(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, runner.Options{Workers: 1})
@@ -74,7 +76,7 @@ func TestAttackEndsTyped(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			req := action(test.body)
 			req.Limits = patient
-			if test.want.cause == runner.ErrCPUExceeded {
+			if errors.Is(test.want.cause, runner.ErrCPUExceeded) {
 				req.Limits = quick
 			}
 			r, err := p.Run(t.Context(), req, &host{})

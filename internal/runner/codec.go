@@ -83,7 +83,10 @@ func decode(req Request, f frame.Frame, limits Limits) Result {
 // isMemoryError recognises what the engine throws when it is refused memory: an InternalError, or null if it had no room for
 // one.
 func isMemoryError(payload []byte) bool {
-	var thrown struct{ Name, Message string }
+	var thrown struct {
+		Name    string `json:"name"`
+		Message string `json:"message"`
+	}
 	if json.Unmarshal(payload, &thrown) != nil {
 		return false
 	}
@@ -112,13 +115,16 @@ func faultError(req Request, done frame.DoneMeta, limits Limits) *FunctionError 
 }
 
 func outOfMemory(l Limits) *FunctionError {
-	return failure(TypeOutOfMemory, "Error", fmt.Sprintf("The function needs more than %d MiB of memory", l.Memory/mebibyte), ErrOutOfMemory)
+	message := fmt.Sprintf("The function needs more than %d MiB of memory", l.Memory/mebibyte)
+	return failure(TypeOutOfMemory, "Error", message, ErrOutOfMemory)
 }
 
 func cpuExceeded(l Limits) *FunctionError {
-	return failure(TypeCPUExceeded, "Error", fmt.Sprintf("The function computed for %v without calling the platform", l.CPU), ErrCPUExceeded)
+	message := fmt.Sprintf("The function computed for %v without calling the platform", l.CPU)
+	return failure(TypeCPUExceeded, "Error", message, ErrCPUExceeded)
 }
 
 func timedOut(l Limits) *FunctionError {
-	return failure(TypeTimedOut, "Error", fmt.Sprintf("The function did not end within %v", l.Wall.Round(time.Millisecond)), ErrTimedOut)
+	message := fmt.Sprintf("The function did not end within %v", l.Wall.Round(time.Millisecond))
+	return failure(TypeTimedOut, "Error", message, ErrTimedOut)
 }

@@ -11,6 +11,8 @@ import (
 )
 
 // TestStopLeavesNothing is not parallel: it looks at all goroutines of the test program.
+//
+//nolint:paralleltest // see above
 func TestStopLeavesNothing(t *testing.T) {
 	p := newPool(t, runner.Options{Workers: 2, Limits: map[runner.Kind]runner.Limits{runner.KindAction: quick}})
 	for _, body := range []string{`return 1`, `for (;;);`, `nango.get({endpoint: '/x'}); return 2`, `setInterval(() => {}, 1); return 3`} {

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime/debug"
+	"syscall"
 
 	"github.com/patchbay-dev/patchbay/internal/runner/js/sdk"
 	"github.com/patchbay-dev/patchbay/internal/runner/worker"
@@ -18,6 +20,9 @@ func Main(ctx context.Context, in io.Reader, out io.Writer) int {
 }
 
 func serve(ctx context.Context, in io.Reader, out io.Writer, script string) int {
+	// A terminal's Ctrl-C and a service manager's stop reach every process of the server. The server decides when this one ends:
+	// it closes in, or kills.
+	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	// Nearly all memory here is the engine's, outside of Go's heap: what Go itself allocates is small and short-lived.
 	debug.SetGCPercent(400)
 	ended := make(chan error, 1)

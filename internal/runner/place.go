@@ -93,10 +93,15 @@ func (p *Pool) next() (tenant string, room *process) {
 	}
 	slices.SortFunc(tenants, func(a, b string) int { return p.running[a] - p.running[b] })
 	for _, t := range tenants {
-		if proc := p.roomFor(t); proc != nil {
-			return t, proc
+		proc := p.roomFor(t)
+		switch {
+		case proc == nil:
+			p.grow(t, true)
+			continue
+		case proc.busy >= crowded && p.starting[t] == 0:
+			p.grow(t, false)
 		}
-		p.grow(t)
+		return t, proc
 	}
 	return "", nil
 }
@@ -113,9 +118,13 @@ func (p *Pool) roomFor(tenant string) *process {
 	return best
 }
 
-// grow starts a process for the tenant if it needs one more and there may be one more. If not, an idle process of another
-// tenant makes room. One tenant never takes the last place for a process, unless it has none.
-func (p *Pool) grow(tenant string) {
+// crowded is from how many runs on a process gets company, if there may be one more: runs in few processes share CPUs badly,
+// and die together.
+const crowded = 8
+
+// grow starts a process for the tenant if there may be one more. If not, and need says that the tenant can not go on without,
+// an idle process of another tenant makes room. One tenant never takes the last place for a process, unless it has none.
+func (p *Pool) grow(tenant string, need bool) {
 	if len(p.waiting[tenant]) <= p.starting[tenant]*p.opts.VMs {
 		return
 	}
@@ -137,7 +146,7 @@ func (p *Pool) grow(tenant string) {
 		return
 	}
 	if total >= p.opts.Workers {
-		if idle == nil {
+		if idle == nil || !need {
 			return
 		}
 		idle.retiring = true // it still counts until it is gone; its end dispatches again

@@ -252,6 +252,58 @@ func TestKilledProcessIsNoticedByNobodyIfNothingHappened(t *testing.T) {
 	}
 }
 
+// A service manager's stop reaches all processes; those of the pool wait for the server's decision.
+func TestProcessIgnoresSignalsToStop(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, runner.Options{Workers: 1})
+	g := newGate()
+	done := make(chan runner.Result, 1)
+	go func() {
+		r, err := p.Run(t.Context(), action(callOnce), g)
+		if err != nil {
+			t.Error(err)
+		}
+		done <- r
+	}()
+	<-g.entered
+	for _, pid := range p.Pids() {
+		for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+			if err := syscall.Kill(pid, signal); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	close(g.leave)
+	if r := <-done; string(r.Output) != `"done"` {
+		t.Errorf("got %s %v", r.Output, r.Error)
+	}
+}
+
+func TestManyRunsSpreadOverProcesses(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, runner.Options{Workers: 3})
+	g := newGate()
+	var wg sync.WaitGroup
+	for range 30 {
+		wg.Go(func() {
+			if r, err := p.Run(t.Context(), action(callOnce), g); err != nil || r.Error != nil {
+				t.Error(err, r.Error)
+			}
+		})
+	}
+	for range 30 {
+		<-g.entered
+	}
+	for deadline := time.Now().Add(20 * time.Second); len(p.Pids()) < 2 && time.Now().Before(deadline); {
+		runtime.Gosched()
+	}
+	if n := len(p.Pids()); n != 2 {
+		t.Errorf("%d processes; one tenant may have all but one of three", n)
+	}
+	close(g.leave)
+	wg.Wait()
+}
+
 func TestTenantsNeverShareAProcess(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, runner.Options{Workers: 2})

@@ -66,8 +66,8 @@ type launch struct {
 }
 
 func (l launch) process(ctx context.Context) (*process, error) {
-	cmd := exec.Command(l.command[0], l.command[1:]...)
-	cmd.Env = []string{"TZ=UTC"} // functions see UTC wherever they run; nothing of the server's environment
+	cmd := exec.Command(l.command[0], l.command[1:]...) //nolint:noctx // it outlives ctx; kill ends it
+	cmd.Env = []string{"TZ=UTC"}                        // functions see UTC wherever they run; nothing of the server's environment
 	cmd.Dir = "/"
 	jail.Confine(cmd, l.namespaces)
 	stdout, err := cmd.StdoutPipe()

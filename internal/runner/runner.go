@@ -66,6 +66,7 @@ const mebibyte = 1 << 20
 func defaults(k Kind) Limits {
 	l := Limits{Memory: 128 * mebibyte, CPU: 30 * time.Second, Wall: 24 * time.Hour, HostCalls: 32, Output: 10 * mebibyte}
 	switch k {
+	case KindSync:
 	case KindAction:
 		l.Wall, l.Output = 15*time.Minute, 2*mebibyte
 	case KindWebhook:

@@ -11,17 +11,14 @@ import (
 // nativeURLParse (input, base, "base" if there is one) returns the parts of a URL, or null if it is none: href, origin,
 // protocol, username, password, host, hostname, port, pathname, search, hash, joined by newlines (no part can hold one).
 func nativeURLParse(args []string) (any, error) {
-	var u *whatwg.Url
-	var err error
+	parse := func() (*whatwg.Url, error) { return whatwg.Parse(arg(args, 0)) }
 	if arg(args, 2) == "base" {
-		u, err = whatwg.ParseRef(arg(args, 1), arg(args, 0))
-	} else {
-		u, err = whatwg.Parse(arg(args, 0))
+		parse = func() (*whatwg.Url, error) { return whatwg.ParseRef(arg(args, 1), arg(args, 0)) }
 	}
-	if err != nil {
-		return nil, nil
+	if u, err := parse(); err == nil {
+		return urlParts(u), nil
 	}
-	return urlParts(u), nil
+	return nil, nil
 }
 
 // nativeURLSet (href, property, value) returns the parts of href after the property was set, which changes nothing if the

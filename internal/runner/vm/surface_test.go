@@ -22,7 +22,7 @@ func TestSurfaceIsNodes(t *testing.T) {
 	e := newEngine(t)
 	want := strings.Split(read(t, "testdata/surface.golden"), "\n")
 	n := 0
-	for _, line := range strings.Split(read(t, "testdata/surface.js"), "\n") {
+	for line := range strings.SplitSeq(read(t, "testdata/surface.js"), "\n") {
 		if line == "" || strings.HasPrefix(line, "//") {
 			continue
 		}

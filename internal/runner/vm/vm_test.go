@@ -113,7 +113,7 @@ func TestRunEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cpu := 200 * time.Millisecond
-			if test.want != vm.ErrCPU {
+			if !errors.Is(test.want, vm.ErrCPU) {
 				cpu = slow * 5 * time.Second
 			}
 			out := run(t, e, test.bundle, vm.Job{CPU: cpu, Memory: 32 << 20})

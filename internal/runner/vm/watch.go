@@ -87,8 +87,7 @@ func (w *watch) ring() {
 			w.arm(max(left, time.Millisecond))
 			return
 		}
-		err := error(ErrCPU)
-		if w.vm.stop.CompareAndSwap(nil, &err) && w.vm.job.Overrun != nil {
+		if w.vm.stop.CompareAndSwap(nil, &ErrCPU) && w.vm.job.Overrun != nil {
 			go w.vm.job.Overrun()
 		}
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // stock keeps machines ready, so that a run starts without the milliseconds of making one: with zod for the bundles that
-// require it, without for the others. Only kinds that were asked for are kept.
+// require it, without for the others. Only kinds that were asked for are kept. Its goroutine lives as long as the process.
 type stock struct {
 	engine *vm.Engine
 	keep   int
@@ -15,10 +15,8 @@ type stock struct {
 	mu     sync.Mutex
 	ready  map[bool][]*vm.VM // by zod
 	wanted map[bool]bool
-	closed bool
 
 	refill chan struct{}
-	done   chan struct{}
 }
 
 func newStock(engine *vm.Engine, keep int) *stock {
@@ -28,7 +26,6 @@ func newStock(engine *vm.Engine, keep int) *stock {
 		ready:  map[bool][]*vm.VM{},
 		wanted: map[bool]bool{true: true}, // nearly every function uses zod
 		refill: make(chan struct{}, 1),
-		done:   make(chan struct{}),
 	}
 	go s.work()
 	s.hint()
@@ -58,7 +55,6 @@ func (s *stock) hint() {
 }
 
 func (s *stock) work() {
-	defer close(s.done)
 	for range s.refill {
 		for s.add() {
 		}
@@ -74,7 +70,6 @@ func (s *stock) add() bool {
 			kind, missing = zod, true
 		}
 	}
-	missing = missing && !s.closed
 	s.mu.Unlock()
 	if !missing {
 		return false
@@ -85,25 +80,6 @@ func (s *stock) add() bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		_ = m.Close()
-		return false
-	}
 	s.ready[kind] = append(s.ready[kind], m)
 	return true
-}
-
-// close frees the machines that were not taken. take must not be called any more.
-func (s *stock) close() {
-	s.mu.Lock()
-	s.closed = true
-	for _, list := range s.ready {
-		for _, m := range list {
-			_ = m.Close()
-		}
-	}
-	s.ready = nil
-	s.mu.Unlock()
-	close(s.refill)
-	<-s.done
 }
