@@ -163,6 +163,21 @@ func TestDeafFunctionIsKilled(t *testing.T) {
 	assertWorks(t, p)
 }
 
+// The compiler can not be interrupted either, and reads nested brackets again and again.
+func TestBundleThatNeverCompilesIsKilled(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, runner.Options{Workers: 1})
+	req := action("")
+	req.Limits = quick
+	nested := strings.Repeat("[", 1500) + strings.Repeat("]", 1500) + ";"
+	req.Bundle = runner.Bundle{Hash: "slow", Name: "slow.cjs", SDKVersion: "1-zero", Code: strings.Repeat(nested, 2000)}
+	r, err := p.Run(t.Context(), req, &host{})
+	if err != nil || !errors.Is(r.Error, runner.ErrCPUExceeded) {
+		t.Errorf("got %s %v %v", r.Output, r.Error, err)
+	}
+	assertWorks(t, p)
+}
+
 func TestWallLimit(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, runner.Options{Workers: 1})

@@ -8,13 +8,16 @@ import (
 	"github.com/patchbay-dev/patchbay/internal/runner/frame"
 )
 
+// key names a bundle in a process. The file name is part of it, as it is compiled in: one text may be deployed twice.
+func (b Bundle) key() string { return b.Hash + " " + b.Name }
+
 // envelopeSize is what the SDK's result adds around an output.
 const envelopeSize = 64
 
 // encode makes the two parts of a Run frame: what the process must know, and the request that it hands to the SDK unread.
 func encode(req Request, limits Limits) (meta, request []byte, err error) {
 	run := frame.RunMeta{
-		Hash:      req.Bundle.Hash,
+		Bundle:    req.Bundle.key(),
 		Name:      req.Bundle.Name,
 		Memory:    max(limits.Memory, 0),
 		CPU:       max(limits.CPU, 0),

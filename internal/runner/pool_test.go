@@ -189,6 +189,24 @@ func TestRunsShareNothing(t *testing.T) {
 	}
 }
 
+// What the confined process would have to read from files must be in the binary.
+func TestGlobalsWorkInTheConfinedProcess(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, runner.Options{Workers: 1})
+	r, err := p.Run(t.Context(), action(`
+		const { createHmac, randomUUID } = require("node:crypto");
+		return [
+			new Date(0).toLocaleString("en-US", {timeZone: "America/New_York"}),
+			createHmac("sha256", "k").update("d").digest("hex").length, randomUUID().length, Buffer.from("é").toString("hex"),
+			new URL("/a?b=ü", "https://bücher.example").href, ["é", "f", "e"].sort((a, b) => a.localeCompare(b)).join(""),
+			new Date(2026, 0, 1).getTimezoneOffset(),
+		]`), &host{})
+	want := `["12/31/1969, 7:00:00 PM",64,36,"c3a9","https://xn--bcher-kva.example/a?b=%C3%BC","eéf",0]`
+	if err != nil || string(r.Output) != want {
+		t.Errorf("got %s %v %v, want %s", r.Output, r.Error, err, want)
+	}
+}
+
 func TestGlueIsOutOfReach(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, runner.Options{Workers: 1})

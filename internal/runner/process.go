@@ -170,10 +170,14 @@ func (p *process) handle(f frame.Frame, greeted chan<- frame.ReadyMeta) error {
 	}
 	p.mu.Lock()
 	a := p.runs[f.Run]
+	ended := a == nil && f.Run != 0 && f.Run <= p.lastRun
 	if f.Op == frame.Done {
 		delete(p.runs, f.Run)
 	}
 	p.mu.Unlock()
+	if ended {
+		return nil // its last words: other threads of the process may not have known yet
+	}
 	if a == nil {
 		return fmt.Errorf("%w: op %d for run %d, which does not exist", frame.ErrFrame, f.Op, f.Run)
 	}
@@ -216,13 +220,13 @@ func (p *process) begin(a *active, bundle Bundle, meta, request []byte) error {
 func (p *process) load(bundle Bundle) error {
 	p.loading.Lock()
 	defer p.loading.Unlock()
-	if p.loaded[bundle.Hash] {
+	if p.loaded[bundle.key()] {
 		return nil
 	}
-	if err := p.send(frame.Frame{Op: frame.Load, Meta: []byte(bundle.Hash), Body: []byte(bundle.Code)}); err != nil {
+	if err := p.send(frame.Frame{Op: frame.Load, Meta: []byte(bundle.key()), Body: []byte(bundle.Code)}); err != nil {
 		return err
 	}
-	p.loaded[bundle.Hash] = true
+	p.loaded[bundle.key()] = true
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.size += len(bundle.Code)

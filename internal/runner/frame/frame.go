@@ -15,7 +15,7 @@
 //	op        direction   meta                      body
 //	Hello     → runner    JSON of Hello             –
 //	Ready     ← runner    JSON of Ready             –
-//	Load      → runner    bundle hash               the bundle's code
+//	Load      → runner    the bundle's key          its code
 //	Run       → runner    JSON of Run               the request for the SDK
 //	Call      ← runner    op of the host call       its request
 //	Reply     → runner    "" or "error"             its reply, or the error object
@@ -203,7 +203,7 @@ type ReadyMeta struct {
 
 // RunMeta is what the process, not the script, needs to know about a run.
 type RunMeta struct {
-	Hash      string        `json:"hash"`
+	Bundle    string        `json:"bundle"` // the key it was loaded under
 	Name      string        `json:"name"`
 	Memory    int64         `json:"memory"`
 	CPU       time.Duration `json:"cpu"`

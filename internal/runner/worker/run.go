@@ -84,6 +84,9 @@ func (r *run) execute() {
 		done.Fault, done.Detail, result = frame.FaultOutput, fmt.Sprintf("%d bytes", len(result)), ""
 	}
 	r.server.forget(r.id)
+	r.mu.Lock()
+	r.backlog = nil
+	r.mu.Unlock()
 	f := frame.Frame{Op: frame.Done, Run: r.id, Body: []byte(result)}
 	if err := r.server.send(f, done); errors.Is(err, frame.ErrFrame) {
 		done.Fault, done.Detail, done.Unhandled = frame.FaultOutput, err.Error(), nil
@@ -96,7 +99,7 @@ func (r *run) execute() {
 }
 
 func (r *run) result() (frame.DoneMeta, string) {
-	bytecode, err := r.bundle.compile(r.server.engine, r.meta.Name)
+	bytecode, err := r.bundle.compile(r.server.engine, r.meta.Name, r.meta.CPU, r.overrun)
 	if err != nil {
 		return frame.DoneMeta{Fault: frame.FaultSyntax, Detail: clip(syntaxError(r.meta.Name, err), 2000)}, ""
 	}
@@ -117,7 +120,7 @@ func (r *run) result() (frame.DoneMeta, string) {
 		Memory:  r.meta.Memory,
 		CPU:     r.meta.CPU,
 		Call:    r.call,
-		Overrun: func() { _ = r.server.out.Write(frame.Frame{Op: frame.Overrun, Run: r.id}) },
+		Overrun: r.overrun,
 	})
 	done := frame.DoneMeta{CPU: out.CPU, Memory: out.PeakMemory, Exhausted: out.Exhausted}
 	for _, reason := range out.Unhandled {
@@ -127,6 +130,11 @@ func (r *run) result() (frame.DoneMeta, string) {
 		done.Fault, done.Detail = fault(out.Err), clip(out.Err.Error(), 2000)
 	}
 	return done, out.Result
+}
+
+// overrun tells the server that this run has spent its CPU time and may not be able to stop.
+func (r *run) overrun() {
+	_ = r.server.out.Write(frame.Frame{Op: frame.Overrun, Run: r.id}) // nobody is left to tell
 }
 
 // clip keeps at most n bytes of whole characters: texts of the function's own must not outgrow the meta of a frame, even with

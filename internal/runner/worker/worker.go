@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
+	_ "time/tzdata" // a confined process can not read the system's time zones
 
 	"modernc.org/quickjs"
 
@@ -66,7 +68,7 @@ type server struct {
 
 	mu      sync.Mutex
 	runs    map[uint32]*run
-	bundles map[string]*bundle // by hash; the server counts their size and replaces the process when it has enough
+	bundles map[string]*bundle // by key; the server counts their size and replaces the process when it has enough
 }
 
 // bundle is a function's code, compiled by the first run that needs it.
@@ -79,8 +81,12 @@ type bundle struct {
 	err      error
 }
 
-func (b *bundle) compile(e *vm.Engine, name string) ([]byte, error) {
+// compile returns the bytecode. The compiler can not be interrupted: if it takes longer than limit, slow is called, once.
+func (b *bundle) compile(e *vm.Engine, name string, limit time.Duration, slow func()) ([]byte, error) {
 	b.once.Do(func() {
+		if limit > 0 {
+			defer time.AfterFunc(limit, slow).Stop()
+		}
 		b.bytecode, b.err = e.CompileBundle(name, b.code)
 		b.code = ""
 	})
@@ -135,7 +141,7 @@ func (s *server) start(f frame.Frame) error {
 	if _, taken := s.runs[r.id]; taken {
 		return fmt.Errorf("%w: run %d exists", errProtocol, r.id)
 	}
-	if r.bundle = s.bundles[r.meta.Hash]; r.bundle == nil {
+	if r.bundle = s.bundles[r.meta.Bundle]; r.bundle == nil {
 		return fmt.Errorf("%w: run %d has an unknown bundle", errProtocol, r.id)
 	}
 	s.runs[r.id] = r
