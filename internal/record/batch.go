@@ -24,6 +24,7 @@ type item struct {
 	deletedAt int64
 
 	hash   []byte
+	whole  []byte // for an update: the hash that a Save of the same text would leave
 	sealed []byte // payload, once it was sealed
 }
 

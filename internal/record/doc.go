@@ -16,8 +16,8 @@
 // Update lays partial records over live ones and ignores all others. Of two records with one id in a batch the first counts.
 //
 // "Same" is decided by a hash over the record's JSON text as it came, so the order of members and white space matter: for
-// what JSON.stringify wrote that is a change of order in the source. After an Update the hash is that of the partial record: the same
-// partial again changes nothing, and the next Save of the whole record counts as a change.
+// what JSON.stringify wrote that is a change of order in the source. After an Update the hash is that of the partial record:
+// the same partial again changes nothing, and the next Save counts as a change.
 //
 // # What it promises
 //

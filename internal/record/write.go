@@ -73,7 +73,11 @@ func (s *Service) write(ctx context.Context, op operation, stream Stream, run Ru
 		return Result{NextMerge: merge}, nil
 	}
 	for i := range b.items {
-		b.items[i].hash = s.sum(b.items[i].text)
+		it := &b.items[i]
+		it.hash = s.sum(it.text, false)
+		if op == updating {
+			it.whole, it.hash = it.hash, s.sum(it.text, true)
+		}
 	}
 	w := writer{service: s, op: op, stream: stream, run: run, batch: b, merge: merge}
 	for try := 1; ; try++ {
@@ -177,7 +181,7 @@ func (w *writer) want(it *item, known *Row) action {
 	same := known != nil && string(known.Hash) == string(it.hash)
 	switch w.op {
 	case updating:
-		if known == nil || known.Deleted != 0 || same {
+		if known == nil || known.Deleted != 0 || same || string(known.Hash) == string(it.whole) {
 			return leave
 		}
 		return change

@@ -11,20 +11,33 @@ import (
 
 const recordColumns = `r.id, r.external_id, r.hash, r.created_at, r.updated_at, r.deleted_at, r.pruned_at, r.generation, r.size_bytes`
 
-const eachRecord = `SELECT ` + recordColumns + `, p.payload FROM records r LEFT JOIN record_payloads p ON p.record_id = r.id
+// The records with the external ids of $2 or $8. By itself PostgreSQL reads the whole stream as soon as it is not much larger than
+// the list, or was not analyzed yet; the subquery makes it look up each id, and so does the name of the index on SQLite.
+const (
+	namedLite = `records r INDEXED BY records_by_external_id`
+	namedPG   = ` AS want (id) CROSS JOIN LATERAL (SELECT * FROM records WHERE stream_id = $1 AND external_id = want.id OFFSET 0) r`
+)
+
+const withPayload = ` LEFT JOIN record_payloads p ON p.record_id = r.id`
+
+const inRange = `
 	WHERE r.stream_id = $1 AND r.updated_at > $2 AND r.updated_at <= $3 AND (
 		$4 AND r.deleted_at = 0 AND r.created_at = r.updated_at OR $5 AND r.deleted_at = 0 AND r.created_at <> r.updated_at OR $6 AND r.deleted_at <> 0)`
 
-const eachRecordOrder = ` ORDER BY r.updated_at LIMIT $7`
+const inOrder = ` ORDER BY r.updated_at LIMIT $7`
 
 var (
-	recordsByID  = engine.SQL(`SELECT ` + recordColumns + ` FROM records r WHERE r.stream_id = $1 AND r.external_id {in $2}`)
-	payloadsByID = engine.SQL(`SELECT ` + recordColumns + `, p.payload FROM records r LEFT JOIN record_payloads p ON p.record_id = r.id
-		WHERE r.stream_id = $1 AND r.external_id {in $2}`)
-	recordsInRange     = engine.SQL(eachRecord + eachRecordOrder)
-	recordsInRangeByID = engine.SQL(eachRecord + ` AND r.external_id {in $8}` + eachRecordOrder)
-	firstRecord        = engine.SQL(`SELECT ` + recordColumns + ` FROM records r WHERE r.stream_id = $1 ORDER BY r.updated_at LIMIT 1`)
-	lastRecord         = engine.SQL(`SELECT ` + recordColumns + ` FROM records r WHERE r.stream_id = $1 ORDER BY r.updated_at DESC LIMIT 1`)
+	recordsByID = engine.SQLPair(`SELECT `+recordColumns+` FROM `+namedLite+` WHERE r.stream_id = $1 AND r.external_id {in $2}`,
+		`SELECT `+recordColumns+` FROM unnest($2::text[])`+namedPG)
+	payloadsByID = engine.SQLPair(
+		`SELECT `+recordColumns+`, p.payload FROM `+namedLite+withPayload+` WHERE r.stream_id = $1 AND r.external_id {in $2}`,
+		`SELECT `+recordColumns+`, p.payload FROM unnest($2::text[])`+namedPG+withPayload)
+	recordsInRange     = engine.SQL(`SELECT ` + recordColumns + `, p.payload FROM records r` + withPayload + inRange + inOrder)
+	recordsInRangeByID = engine.SQLPair(
+		`SELECT `+recordColumns+`, p.payload FROM `+namedLite+withPayload+inRange+` AND r.external_id {in $8}`+inOrder,
+		`SELECT `+recordColumns+`, p.payload FROM (SELECT DISTINCT unnest($8::text[]))`+namedPG+withPayload+inRange+inOrder)
+	firstRecord = engine.SQL(`SELECT ` + recordColumns + ` FROM records r WHERE r.stream_id = $1 ORDER BY r.updated_at LIMIT 1`)
+	lastRecord  = engine.SQL(`SELECT ` + recordColumns + ` FROM records r WHERE r.stream_id = $1 ORDER BY r.updated_at DESC LIMIT 1`)
 
 	// SQLite has one writer, so what follows the greatest id is free until the transaction ends.
 	newRecordIDs = engine.SQLPair(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)

@@ -17,6 +17,7 @@ import (
 	"github.com/patchbay-dev/patchbay/internal/record"
 	"github.com/patchbay-dev/patchbay/internal/store"
 	"github.com/patchbay-dev/patchbay/internal/store/storetest"
+	"github.com/patchbay-dev/patchbay/internal/vault"
 )
 
 // recordDay is when the record tests begin.
@@ -27,6 +28,7 @@ type recordBench struct {
 	testing.TB
 	*record.Service
 
+	vault       *vault.Vault
 	checkpoints *checkpoint.Service
 	stream      record.Stream
 	run         record.Run
@@ -35,19 +37,30 @@ type recordBench struct {
 
 func newRecordBench(t testing.TB, s *store.Store) *recordBench {
 	t.Helper()
+	return newRecordBenchWith(t, s, storetest.Vault(t, s))
+}
+
+func newRecordBenchWith(t testing.TB, s *store.Store, v *vault.Vault) *recordBench {
+	t.Helper()
 	b := &recordBench{
-		TB: t, stream: record.Stream{EnvironmentID: 1, ConnectionID: 7, Model: "Contact"},
+		TB: t, vault: v, stream: record.Stream{EnvironmentID: 1, ConnectionID: 7, Model: "Contact"},
 		run: record.Run{Generation: 1, Checkpoint: "sync:contacts:base"},
 	}
 	b.now.Store(recordDay.UnixMicro())
 	clock := func() time.Time { return time.UnixMicro(b.now.Load()).UTC() }
 	b.checkpoints = checkpoint.New(checkpoint.Options{Store: s.Checkpoints(), Now: clock})
-	service, err := record.New(record.Options{Store: s.Records(), Vault: storetest.Vault(t, s), Checkpoints: b.checkpoints, Now: clock})
+	service, err := record.New(record.Options{Store: s.Records(), Vault: v, Checkpoints: b.checkpoints, Now: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.Service = service
 	return b
+}
+
+// onAnotherNode is the same cache over the same database, opened once more.
+func (b *recordBench) onAnotherNode(s *store.Store) *recordBench {
+	b.Helper()
+	return newRecordBenchWith(b.TB, s, b.vault)
 }
 
 func (b *recordBench) tick(d time.Duration) { b.now.Add(d.Microseconds()) }
@@ -178,7 +191,8 @@ func TestEveryTransitionOfARecord(t *testing.T) {
 			{"save one", "save two", "0 1 0 0", "a two UPDATED", moved},
 			{"save one", "update two", "0 1 0 0", "a two UPDATED", moved},
 			{"save one,update two", "update two", "0 0 0 0", "a two UPDATED", still},
-			{"save one,update two", "save two", "0 0 0 1", "a two UPDATED", still},
+			{"save one,update two", "save two", "0 1 0 0", "a two UPDATED", moved},
+			{"save two", "update two", "0 0 0 0", "a two ADDED", still},
 			{"save one", "delete", "0 0 1 0", "a one DELETED", moved},
 			{"save one", "delete two", "0 0 1 0", "a two DELETED", moved},
 			{"save one", "delete then", "0 0 1 0", "a one DELETED", moved},
@@ -551,4 +565,40 @@ func TestADeletedConnectionLeavesNothing(t *testing.T) {
 		b.stream = other
 		b.wantStream("a ADDED")
 	})
+}
+
+func TestARotationReachesEveryRecord(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		v, _, err := vault.Open(ctx, vault.Options{
+			MasterKey: vault.GenerateMasterKey(), Store: s.Vault(), Sealed: s.Sealed(), RetireAfter: -1,
+			Wait: func(context.Context, time.Duration) error { return nil }, Now: skippingClock(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := newRecordBenchWith(t, s, v)
+		b.must(b.Save, numbered(0, 250, "x")) // more than one batch of the vault's
+		b.stream.ConnectionID = 8
+		b.must(b.Save, `[{"id":"a/b","name":"slash"},{"id":"é","name":"accent"}]`)
+		if _, err := v.Rotate(ctx); err != nil {
+			t.Fatal(err)
+		}
+		report, err := v.Rewrap(ctx, nil)
+		if err != nil || report.Resealed < 252 || report.UnreadableCount != 0 || len(report.Retired) != 1 {
+			t.Errorf("sealed %d values again, retired %v, could not read %v (%v)", report.Resealed, report.Retired, report.Unreadable, err)
+		}
+		b.wantStream("a/b slash ADDED, é accent ADDED")
+		b.stream.ConnectionID = 7
+		if all, _ := b.page(record.PageQuery{Limit: 1000}); len(all) != 250 || all[249].Name != "x" {
+			t.Errorf("%d records are left", len(all))
+		}
+	})
+}
+
+// skippingClock is a clock that is a minute later each time.
+func skippingClock() func() time.Time {
+	var minutes atomic.Int64
+	return func() time.Time { return recordDay.Add(time.Duration(minutes.Add(1)) * time.Minute) }
 }
