@@ -14,32 +14,32 @@ const (
 	OnEvent Type = "on-event"
 )
 
-// Definition is what a function says of itself.
+// Definition is what a function says of itself. It is stored in this form.
 type Definition struct {
-	Type        Type
-	Description string
+	Type        Type   `json:"type"`
+	Description string `json:"description"`
 	// Version is the author's own, empty to have one assigned.
-	Version   string
-	Scopes    []string
-	Endpoints []Endpoint
+	Version   string     `json:"version"`
+	Scopes    []string   `json:"scopes"`
+	Endpoints []Endpoint `json:"endpoints"`
 	// Models are the models of a sync, or the one output model of an action.
-	Models []string
+	Models []string `json:"models"`
 	// Input is the model of the input (action) or of the metadata (sync), empty for none.
-	Input string
+	Input string `json:"input"`
 	// JSONSchema is {"definitions": {model: schema}}.
-	JSONSchema json.RawMessage
+	JSONSchema json.RawMessage `json:"json_schema"`
 
 	// For syncs.
-	Frequency            string
-	SyncType             string
-	TrackDeletes         bool
-	AutoStart            bool
-	WebhookSubscriptions []string
+	Frequency            string   `json:"frequency"`
+	SyncType             string   `json:"sync_type"`
+	TrackDeletes         bool     `json:"track_deletes"`
+	AutoStart            bool     `json:"auto_start"`
+	WebhookSubscriptions []string `json:"webhook_subscriptions"`
 	// Features holds "checkpoints" if the function uses them.
-	Features []string
+	Features []string `json:"features"`
 
 	// Event is when an on-event function runs.
-	Event string
+	Event string `json:"event"`
 }
 
 // Endpoint is the deprecated address of a function.

@@ -61,18 +61,22 @@ type Plan struct {
 
 // Destructive reports whether data of connections is lost.
 func (p Plan) Destructive() bool {
-	return len(p.DeletedModels) > 0 || slices.ContainsFunc(p.Deleted, func(c Change) bool { return c.Old.Type == Sync && c.Connections > 0 })
+	loses := func(c Change) bool { return c.Old.Type == Sync && c.Connections > 0 }
+	return len(p.DeletedModels) > 0 || slices.ContainsFunc(p.Deleted, loses)
 }
 
 // Errors of a deployment.
 var (
-	ErrConcurrent = errs.New(http.StatusConflict, "concurrent_deployment", "Another deployment of this environment is running: try again when it has ended").AsLegacy()
-	ErrUnsafe     = errs.New(http.StatusBadRequest, "deploy_script_security_rejected", "The function builds code at run time with .constructor(…), which is not allowed").AsLegacy()
+	ErrConcurrent = errs.New(http.StatusConflict, "concurrent_deployment",
+		"Another deployment of this environment is running: try again when it has ended").AsLegacy()
+	ErrUnsafe = errs.New(http.StatusBadRequest, "deploy_script_security_rejected",
+		"The function builds code at run time with .constructor(…), which is not allowed").AsLegacy()
 )
 
 func unknownIntegration(key string) error {
-	return errs.Newf(http.StatusBadRequest, "unknown_provider_config", "There is no integration %q in this environment: create it first", key).
-		AsLegacy().WithPayload(map[string]string{"providerConfigKey": key})
+	refusal := errs.Newf(http.StatusBadRequest, "unknown_provider_config",
+		"There is no integration %q in this environment: create it first", key)
+	return refusal.AsLegacy().WithPayload(map[string]string{"providerConfigKey": key})
 }
 
 // Plan tells what Deploy would do.
@@ -120,6 +124,7 @@ func (s *Service) Deploy(ctx context.Context, e tenant.Environment, d Deployment
 	if err != nil {
 		return Plan{}, err
 	}
+	s.empty() // the note comes later
 	return plan, nil
 }
 
@@ -186,9 +191,9 @@ func (p *planner) add(ctx context.Context, c *Compiled) error {
 	}
 	old := p.existing[c.key()]
 	next := &Function{
-		Definition: c.Definition, EnvironmentID: p.environment.ID, IntegrationID: i.ID, Integration: i.Key, Provider: i.Provider, Name: c.Name,
-		Enabled: old == nil || old.Enabled, Source: p.source, SDKVersion: p.deployment.SDKVersion, JSHash: Hash(c.JS), TSHash: Hash(c.TS),
-		DeployedAt: p.opts.Now().UTC(), js: c.JS,
+		Definition: c.Definition, EnvironmentID: p.environment.ID, IntegrationID: i.ID, Integration: i.Key, Provider: i.Provider,
+		Name: c.Name, Enabled: old == nil || old.Enabled, Source: p.source, SDKVersion: p.deployment.SDKVersion,
+		JSHash: Hash(c.JS), TSHash: Hash(c.TS), DeployedAt: p.opts.Now().UTC(), js: c.JS,
 	}
 	next.Version = nextVersion(old, next)
 	connections, err := p.countConnections(ctx, i.ID)

@@ -19,16 +19,19 @@ const MinFrequency = 30 * time.Second
 var (
 	ErrFrequency = errs.New(http.StatusBadRequest, "sync_interval_invalid",
 		`The frequency is not understood: write "every 5 minutes", "every hour", "every half hour", "every day" or the like`).AsLegacy()
-	ErrFrequencyTooShort = errs.New(http.StatusBadRequest, "sync_interval_too_short", "A sync can run every 30 seconds at the most").AsLegacy()
+	ErrFrequencyTooShort = errs.New(http.StatusBadRequest, "sync_interval_too_short",
+		"A sync can run every 30 seconds at the most").AsLegacy()
 )
 
 // named are the frequencies with a name of their own, and the text that stands for each.
 var named = map[string]string{
-	"every half day": "12h", "every half hour": "30m", "every quarter hour": "15m", "every hour": "1h", "every day": "1d", "every week": "1w", "every month": "30d",
+	"every half day": "12h", "every half hour": "30m", "every quarter hour": "15m", "every hour": "1h", "every day": "1d",
+	"every week": "1w", "every month": "30d",
 }
 
 // interval is a number and a unit, in any letter case, with or without a blank between.
-var interval = regexp.MustCompile(`(?i)^(-?(?:\d+)?\.?\d+) *(ms|milliseconds?|msecs?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?|y|yrs?|years?)?$`)
+var interval = regexp.MustCompile(`(?i)^(-?(?:\d+)?\.?\d+) *(` +
+	`ms|milliseconds?|msecs?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?|y|yrs?|years?)?$`)
 
 // Frequency is how often a sync runs.
 type Frequency struct {

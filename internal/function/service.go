@@ -13,12 +13,27 @@ import (
 	"github.com/patchbay-dev/patchbay/internal/tenant"
 )
 
-// Store keeps functions. Rows are never changed but for active and enabled: a deployment adds rows, older ones stay for rollback.
+// Store keeps functions.
 type Store interface {
+	Tx
+	Hints
+	Rows
+	Texts
+}
+
+// Tx runs a closure in a transaction of the control plane.
+type Tx interface {
 	Write(ctx context.Context, fn func(ctx context.Context) error) error
+}
+
+// Hints carries cache invalidations between nodes.
+type Hints interface {
 	Notify(ctx context.Context, topic, payload string) error
 	Listen(topic string, deliver func(payload string)) (cancel func())
+}
 
+// Rows are never changed but for active and enabled: a deployment adds rows, older ones stay for rollback.
+type Rows interface {
 	// LockEnvironment makes deployments of several nodes go one after the other, until the transaction ends.
 	LockEnvironment(ctx context.Context, environmentID int64) error
 	// List gives the active functions by integration, type and name; integrationID 0 means all.
@@ -27,12 +42,15 @@ type Store interface {
 	Find(ctx context.Context, environmentID, integrationID int64, t Type, name string) (Function, string, error)
 	Insert(ctx context.Context, f Function) (id int64, err error)
 	Deactivate(ctx context.Context, environmentID, id int64) error
-	SetEnabled(ctx context.Context, environmentID, id int64, enabled bool) error
-	InsertText(ctx context.Context, hash, text string) error
-	Text(ctx context.Context, hash string) (string, error)
 	CountConnections(ctx context.Context, integrationID int64) (int, error)
 	// DeleteAll removes everything of an integration.
 	DeleteAll(ctx context.Context, integrationID int64) error
+}
+
+// Texts are stored once, under their Hash.
+type Texts interface {
+	InsertText(ctx context.Context, hash, text string) error
+	Text(ctx context.Context, hash string) (string, error)
 }
 
 // Integrations finds integrations.
@@ -156,13 +174,15 @@ func (s *Service) Source(ctx context.Context, f *Function) (string, error) {
 }
 
 // ErrManagedByDeploy is for a function that a project manages: removing it there and deploying is the way.
-var ErrManagedByDeploy = errs.New(http.StatusBadRequest, "function_managed_by_deploy", "The function belongs to a deployed project: remove it there and deploy again")
+var ErrManagedByDeploy = errs.New(http.StatusBadRequest, "function_managed_by_deploy",
+	"The function belongs to a deployed project: remove it there and deploy again")
 
 // Delete removes a function that no project manages.
 func (s *Service) Delete(ctx context.Context, e tenant.Environment, f *Function) error {
 	if f.Source == FromRepo {
 		return ErrManagedByDeploy
 	}
+	defer s.empty() // the note comes later
 	return s.opts.Store.Write(ctx, func(ctx context.Context) error {
 		if err := s.opts.Store.LockEnvironment(ctx, e.ID); err != nil {
 			return fmt.Errorf("lock environment %d: %w", e.ID, err)

@@ -17,12 +17,13 @@ type Functions struct{ *Store }
 // Functions gives the SQL of functions.
 func (s *Store) Functions() Functions { return Functions{s} }
 
-const functionColumns = `f.id, f.environment_id, f.integration_id, i.key, i.provider, f.name, f.type, f.version, f.enabled, f.source, f.sdk_version, f.definition,
-	f.js, f.ts, f.created_at`
+const functionColumns = `f.id, f.environment_id, f.integration_id, i.key, i.provider, f.name, f.type, f.version, f.enabled, f.source,
+	f.sdk_version, f.definition, f.js, f.ts, f.created_at`
 
 var (
 	// Rows that refer to the environment can still be inserted while it is locked.
-	lockForDeploy = engine.SQLPair(`SELECT id FROM environments WHERE id = $1`, `SELECT id FROM environments WHERE id = $1 FOR NO KEY UPDATE`)
+	lockForDeploy = engine.SQLPair(`SELECT id FROM environments WHERE id = $1`,
+		`SELECT id FROM environments WHERE id = $1 FOR NO KEY UPDATE`)
 	listFunctions = engine.SQL(`SELECT ` + functionColumns + ` FROM functions f JOIN integrations i ON i.id = f.integration_id
 		WHERE f.environment_id = $1 AND f.active AND (f.integration_id = $2 OR $2 = 0) ORDER BY i.key, f.type, f.name`)
 	findFunction = engine.SQL(`SELECT ` + functionColumns + `, t.text FROM functions f
@@ -47,12 +48,14 @@ func (s Functions) LockEnvironment(ctx context.Context, environmentID int64) err
 
 // List implements function.Store.
 func (s Functions) List(ctx context.Context, environmentID, integrationID int64) ([]function.Function, error) {
-	return engine.Collect(func(row engine.Scanner) (function.Function, error) { return scanFunction(row) })(
-		s.core.Query(ctx, listFunctions, environmentID, integrationID))
+	one := func(row engine.Scanner) (function.Function, error) { return scanFunction(row) }
+	return engine.Collect(one)(s.core.Query(ctx, listFunctions, environmentID, integrationID)) //nolint:rowserrcheck // Collect does
 }
 
 // Find implements function.Store.
-func (s Functions) Find(ctx context.Context, environmentID, integrationID int64, t function.Type, name string) (function.Function, string, error) {
+func (s Functions) Find(
+	ctx context.Context, environmentID, integrationID int64, t function.Type, name string,
+) (function.Function, string, error) {
 	var text string
 	f, err := scanFunction(s.core.QueryRow(ctx, findFunction, environmentID, integrationID, string(t), name), &text)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -68,8 +71,8 @@ func (s Functions) Find(ctx context.Context, environmentID, integrationID int64,
 func (s Functions) Insert(ctx context.Context, f function.Function) (int64, error) {
 	var id int64
 	err := s.core.Write(ctx, func(ctx context.Context) error {
-		return s.core.QueryRow(ctx, insertFunction, f.EnvironmentID, f.IntegrationID, f.Name, string(f.Type), f.Version, f.Enabled, f.Source, f.SDKVersion,
-			jsonText(f.Definition), f.JSHash, f.TSHash, engine.Micros(f.DeployedAt)).Scan(&id)
+		return s.core.QueryRow(ctx, insertFunction, f.EnvironmentID, f.IntegrationID, f.Name, string(f.Type), f.Version, f.Enabled,
+			f.Source, f.SDKVersion, jsonText(f.Definition), f.JSHash, f.TSHash, engine.Micros(f.DeployedAt)).Scan(&id)
 	})
 	return id, err
 }
@@ -80,7 +83,7 @@ func (s Functions) Deactivate(ctx context.Context, environmentID, id int64) erro
 	return err
 }
 
-// SetEnabled implements function.Store.
+// SetEnabled turns an active function on or off; deployments keep what it is.
 func (s Functions) SetEnabled(ctx context.Context, environmentID, id int64, enabled bool) error {
 	n, err := s.core.Exec(ctx, enableFunction, environmentID, id, enabled)
 	if err == nil && n == 0 {
@@ -123,8 +126,10 @@ func scanFunction(row engine.Scanner, more ...any) (function.Function, error) {
 	var definition string
 	var created int64
 	var t string
-	err := row.Scan(append([]any{&f.ID, &f.EnvironmentID, &f.IntegrationID, &f.Integration, &f.Provider, &f.Name, &t, &f.Version, &f.Enabled, &f.Source,
-		&f.SDKVersion, &definition, &f.JSHash, &f.TSHash, &created}, more...)...)
+	err := row.Scan(append([]any{
+		&f.ID, &f.EnvironmentID, &f.IntegrationID, &f.Integration, &f.Provider, &f.Name, &t, &f.Version, &f.Enabled, &f.Source,
+		&f.SDKVersion, &definition, &f.JSHash, &f.TSHash, &created,
+	}, more...)...)
 	if err != nil {
 		return f, err
 	}
@@ -132,6 +137,6 @@ func scanFunction(row engine.Scanner, more ...any) (function.Function, error) {
 	if err := json.Unmarshal([]byte(definition), &f.Definition); err != nil {
 		return f, fmt.Errorf("definition of function %d: %w", f.ID, err)
 	}
-	f.Definition.Type = function.Type(t)
+	f.Type = function.Type(t)
 	return f, nil
 }

@@ -49,7 +49,7 @@ func (p Problem) String() string {
 }
 
 // Problems is everything that is wrong with a project, in the order of its files.
-type Problems []Problem
+type Problems []Problem //nolint:errname // it is what it holds
 
 // Error lists the problems, one a line.
 func (p Problems) Error() string {
@@ -147,7 +147,9 @@ func Entries(project fs.FS) ([]Entry, Problems, error) {
 		}
 	}
 	if len(entries) == 0 && len(problems) == 0 {
-		problems = append(problems, Problem{File: index, Message: "no function is imported", Hint: `add a line like import "./github/syncs/issues.js";`})
+		problems = append(problems, Problem{
+			File: index, Message: "no function is imported", Hint: `add a line like import "./github/syncs/issues.js";`,
+		})
 	}
 	return entries, problems, nil
 }
@@ -160,7 +162,8 @@ func readEntry(project fs.FS, specifier string, line int) (Entry, *Problem) {
 	}
 	file, ok := find(project, name)
 	if !ok {
-		return wrong(specifier+" does not exist", "a function is a .ts file at <integration>/syncs, <integration>/actions or <integration>/on-events")
+		return wrong(specifier+" does not exist",
+			"a function is a .ts file at <integration>/syncs, <integration>/actions or <integration>/on-events")
 	}
 	parts := strings.Split(file, "/")
 	if len(parts) != 3 || !slices.Contains([]string{"syncs", "actions", "on-events"}, parts[1]) {
@@ -184,7 +187,10 @@ func find(project fs.FS, name string) (string, bool) {
 	for _, ext := range []string{".js", ".mjs", ".cjs"} {
 		stem = strings.TrimSuffix(stem, ext)
 	}
-	for _, candidate := range []string{name, stem + ".ts", stem + ".tsx", stem + ".js", stem + ".mjs", stem + ".json", path.Join(stem, "index.ts"), path.Join(stem, "index.js")} {
+	for _, candidate := range []string{
+		name, stem + ".ts", stem + ".tsx", stem + ".js", stem + ".mjs", stem + ".json",
+		path.Join(stem, "index.ts"), path.Join(stem, "index.js"),
+	} {
 		if info, err := fs.Stat(project, candidate); err == nil && info.Mode().IsRegular() {
 			return candidate, true
 		}
@@ -204,7 +210,8 @@ func together(all []function.Compiled) Problems {
 			key := c.Integration + "\x00" + model
 			if other, taken := owner[key]; taken {
 				problems = append(problems, Problem{
-					File: fileOf(c), Message: fmt.Sprintf("the model %s is also synced by %s", model, other), Hint: "a model can be used by one sync of an integration",
+					File: fileOf(c), Message: fmt.Sprintf("the model %s is also synced by %s", model, other),
+					Hint: "a model can be used by one sync of an integration",
 				})
 				continue
 			}
@@ -219,4 +226,4 @@ func fileOf(c function.Compiled) string {
 }
 
 // folders is where the functions of a type are.
-var folders = map[function.Type]string{function.Sync: "syncs", function.Action: "actions", function.OnEvent: "on-events"} //nolint:gochecknoglobals // read only
+var folders = map[function.Type]string{function.Sync: "syncs", function.Action: "actions", function.OnEvent: "on-events"}

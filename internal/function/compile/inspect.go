@@ -2,8 +2,6 @@ package compile
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,7 +44,9 @@ func one(ctx context.Context, project fs.FS, entry Entry, inspector Inspector) (
 	if usesCheckpoints(string(source)) {
 		definition.Features = []string{"checkpoints"}
 	}
-	return function.Compiled{Definition: definition, Name: entry.Name, Integration: entry.Integration, JS: js, TS: string(source)}, nil, nil
+	return function.Compiled{
+		Definition: definition, Name: entry.Name, Integration: entry.Integration, JS: js, TS: string(source),
+	}, nil, nil
 }
 
 func usesCheckpoints(source string) bool {
@@ -78,31 +78,34 @@ type inspection struct {
 }
 
 // Inspect reads the definition of a bundle by loading it in a runner process. What is wrong with the bundle is told in words.
-func Inspect(ctx context.Context, inspector Inspector, integration, name, js string) (d function.Definition, problem string, err error) {
-	sum := sha256.Sum256([]byte(js))
+func Inspect(
+	ctx context.Context, inspector Inspector, integration, name, js string,
+) (d function.Definition, problem string, err error) {
 	about, err := json.Marshal(map[string]string{"functionName": name, "providerConfigKey": integration})
 	if err != nil {
 		return d, "", err
 	}
 	result, err := inspector.Run(ctx, runner.Request{
 		Tenant: "compile", Kind: runner.KindInspect, Context: about,
-		Bundle: runner.Bundle{Hash: hex.EncodeToString(sum[:]), Code: js, Name: function.ScriptName(name, integration), SDKVersion: function.SDKVersion},
+		Bundle: runner.Bundle{
+			Hash: function.Hash(js), Code: js, Name: function.ScriptName(name, integration), SDKVersion: function.SDKVersion,
+		},
 		Limits: runner.Limits{Memory: loadMemory, CPU: loadCPU, Wall: loadWall},
 	}, noHost{})
 	if err != nil {
 		return d, "", err
 	}
-	if result.Error != nil {
-		return d, loadFailure(result.Error), nil
+	if failure := result.Error; failure != nil {
+		return d, loadFailure(failure), nil
 	}
 	var got inspection
 	if err := json.Unmarshal(result.Output, &got); err != nil {
 		return d, "", fmt.Errorf("read a definition: %w", err)
 	}
 	d = function.Definition{
-		Description: got.Description, Version: got.Version, Scopes: got.Scopes, Endpoints: got.Endpoints, Models: got.Models, Input: got.Input,
-		JSONSchema: got.JSONSchema, Frequency: got.Frequency, SyncType: got.SyncType, TrackDeletes: got.TrackDeletes, AutoStart: got.AutoStart,
-		WebhookSubscriptions: got.WebhookSubscriptions, Event: got.Event,
+		Description: got.Description, Version: got.Version, Scopes: got.Scopes, Endpoints: got.Endpoints,
+		Models: got.Models, Input: got.Input, JSONSchema: got.JSONSchema, Frequency: got.Frequency, SyncType: got.SyncType,
+		TrackDeletes: got.TrackDeletes, AutoStart: got.AutoStart, WebhookSubscriptions: got.WebhookSubscriptions, Event: got.Event,
 	}
 	switch got.Type {
 	case "sync":
@@ -174,12 +177,14 @@ func check(entry Entry, d function.Definition) string {
 	return ""
 }
 
-var creators = map[function.Type]string{function.Sync: "createSync", function.Action: "createAction", function.OnEvent: "createOnEvent"} //nolint:gochecknoglobals // read only
+// creators is how functions of a type are made.
+var creators = map[function.Type]string{
+	function.Sync: "createSync", function.Action: "createAction", function.OnEvent: "createOnEvent",
+}
 
 // message is the safe text of an error that clients may see.
 func message(err error) string {
-	var known *errs.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*errs.Error](err); ok {
 		return known.Message
 	}
 	return err.Error()
