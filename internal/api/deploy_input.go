@@ -160,7 +160,7 @@ func readFlow(f *input.Reader) function.Compiled {
 		}
 	}
 	c.Endpoints = readEndpoints(f)
-	c.Definition.Version = f.String("version", input.Text{})
+	c.Version = f.String("version", input.Text{})
 	c.WebhookSubscriptions = readTexts(f, "webhookSubscriptions", input.Text{Max: 255})
 	for _, feature := range readTexts(f, "features", input.Text{Max: 255}) {
 		if feature != "checkpoints" {
@@ -183,8 +183,7 @@ func readFrequency(f *input.Reader) string {
 		return ""
 	}
 	_, err := function.ParseFrequency(runs)
-	var known *errs.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*errs.Error](err); ok {
 		f.Issue("invalid_format", known.Message, "runs")
 	}
 	return runs
@@ -214,9 +213,9 @@ func readEndpoints(f *input.Reader) []function.Endpoint {
 			all = append(all, function.Endpoint{Method: names[0], Path: item.String(names[0], anyText)})
 			return
 		}
-		all = append(all, function.Endpoint{
-			Method: requiredOneOf(item, "method", methods...), Path: item.String("path", anyText), Group: item.String("group", input.Text{Min: 1, Max: 64}),
-		})
+		endpoint := function.Endpoint{Method: requiredOneOf(item, "method", methods...), Path: item.String("path", anyText)}
+		endpoint.Group = item.String("group", input.Text{Min: 1, Max: 64})
+		all = append(all, endpoint)
 		item.Strict()
 	})
 	return all
@@ -271,7 +270,8 @@ func readOnEvents(b *input.Reader, name, event string) []function.Compiled {
 				item.Issue("invalid_type", "Invalid input: expected object, received string", "scripts", strconv.Itoa(n))
 				return
 			}
-			c := function.Compiled{Integration: integration, Name: script.String("name", filledText), Definition: function.Definition{Type: function.OnEvent, Event: event}}
+			c := function.Compiled{Integration: integration, Name: script.String("name", filledText)}
+			c.Type, c.Event = function.OnEvent, event
 			if event == "" {
 				c.Event = requiredOneOf(script, "event", events...)
 			}
@@ -311,8 +311,10 @@ func (s projectSchema) fill(all []function.Compiled) error {
 		}
 		picked, missing := s.pick(usedModels(all[i]))
 		if missing != "" {
-			return errs.Newf(http.StatusBadRequest, "deploy_missing_json_schema_model", "The schema has no definition of %s", missing).AsLegacy().
-				WithPayload(map[string]string{"modelName": missing, "syncName": all[i].Name, "providerConfigKey": all[i].Integration})
+			refusal := errs.Newf(http.StatusBadRequest, "deploy_missing_json_schema_model", "The schema has no definition of %s", missing)
+			return refusal.AsLegacy().WithPayload(map[string]string{
+				"modelName": missing, "syncName": all[i].Name, "providerConfigKey": all[i].Integration,
+			})
 		}
 		all[i].JSONSchema = wrapDefinitions(picked)
 	}

@@ -67,7 +67,8 @@ func viewFunction(f *function.Function) functionView {
 		v.Event = f.Event
 		return v
 	}
-	v.Description, v.Scopes, v.Input, v.Returns, v.JSONSchema = f.Description, f.Scopes, f.Input, orEmpty(f.Models), orNullJSON(f.JSONSchema)
+	v.Description, v.Scopes, v.Input = f.Description, f.Scopes, f.Input
+	v.Returns, v.JSONSchema = orEmpty(f.Models), orNullJSON(f.JSONSchema)
 	if f.Type == function.Sync {
 		v.Runs = &nullable[string]{orNull(f.Frequency)}
 		v.AutoStart, v.TrackDeletes = &f.AutoStart, &f.TrackDeletes
@@ -306,9 +307,10 @@ func (s *Server) scriptsConfig(w http.ResponseWriter, r *request) error {
 
 func viewScript(f *function.Function) scriptView {
 	v := scriptView{
-		ID: f.ID, Name: f.Name, Type: f.Type, Returns: orEmpty(f.Models), Description: f.Description, Scopes: orEmpty(f.Scopes), Version: f.Version,
-		Source: f.Source, Endpoints: []endpointView{}, Input: f.Input, Enabled: f.Enabled, LastDeployed: isoZ(f.DeployedAt),
-		WebhookSubscriptions: orEmpty(f.WebhookSubscriptions), JSONSchema: orNullJSON(f.JSONSchema), SDKVersion: orNull(f.SDKVersion),
+		ID: f.ID, Name: f.Name, Type: f.Type, Returns: orEmpty(f.Models), Description: f.Description, Scopes: orEmpty(f.Scopes),
+		Version: f.Version, Source: f.Source, Endpoints: []endpointView{}, Input: f.Input, Enabled: f.Enabled,
+		LastDeployed: isoZ(f.DeployedAt), WebhookSubscriptions: orEmpty(f.WebhookSubscriptions),
+		JSONSchema: orNullJSON(f.JSONSchema), SDKVersion: orNull(f.SDKVersion),
 		Models: []modelView{}, Features: orEmpty(f.Features),
 	}
 	for _, e := range f.Endpoints {

@@ -60,16 +60,15 @@ func (f *serverFlags) client(getenv func(string) string) (*serverClient, error) 
 		}
 	}
 	if key == "" {
-		return nil, usageError{errors.New("no secret key: set PATCHBAY_SECRET_KEY" + suffix + " or use --key. `patchbay key show` prints one")}
+		return nil, usageError{fmt.Errorf("no secret key: set PATCHBAY_SECRET_KEY%s or use --key. `patchbay key show` prints one", suffix)}
 	}
-	return &serverClient{base: base, key: secret.New(key), http: http.DefaultClient}, nil
+	return &serverClient{base: base, key: secret.New(key)}, nil
 }
 
 // serverClient talks to the user's own server, whose address the user gave.
 type serverClient struct {
 	base *url.URL
 	key  secret.Text
-	http *http.Client
 }
 
 // serverRequest is one call; only Path is required.
@@ -105,7 +104,7 @@ func (c *serverClient) open(ctx context.Context, r serverRequest) (io.ReadCloser
 	for name, value := range r.Header {
 		request.Header.Set(name, value)
 	}
-	answer, err := c.http.Do(request)
+	answer, err := http.DefaultClient.Do(request) //nolint:forbidigo // no server process, and no address but the user's
 	if err != nil {
 		return nil, fmt.Errorf("no answer from %s (is the server running? --url says where): %w", c.base, errors.Unwrap(err))
 	}

@@ -131,7 +131,8 @@ func showCompiled(out, progress io.Writer, all []function.Compiled, failure erro
 	}
 	switch {
 	case asJSON:
-		if err := json.NewEncoder(out).Encode(map[string]any{"functions": rows, "problems": append(compile.Problems{}, problems...)}); err != nil {
+		answer := map[string]any{"functions": rows, "problems": append(compile.Problems{}, problems...)}
+		if err := json.NewEncoder(out).Encode(answer); err != nil {
 			return err
 		}
 	case problems != nil:
@@ -146,7 +147,7 @@ func showCompiled(out, progress io.Writer, all []function.Compiled, failure erro
 	}
 	if problems != nil {
 		printProblems(progress, problems)
-		return exitStatus(1)
+		return exitError(1)
 	}
 	return nil
 }

@@ -32,9 +32,10 @@ func newDeployCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "deploy [DIR]",
 		Short: "Deploy a project of functions",
-		Long: "Compiles the project, shows what would change, and makes the environment have it: functions that are in the project are created or\n" +
-			"updated, and those that an earlier deployment brought and this one lacks are deleted, with the records of deleted syncs. Only\n" +
-			"that is asked about; without a terminal it needs --yes --allow-destructive. Integrations have to be there before.\n\n" + compileLong,
+		Long: "Compiles the project, shows what would change, and makes the environment have it: functions that are in the project\n" +
+			"are created or updated, and those that an earlier deployment brought and this one lacks are deleted, with the records\n" +
+			"of deleted syncs. Only that is asked about; without a terminal it needs --yes --allow-destructive. Integrations have\n" +
+			"to be there before.\n\n" + compileLong,
 		Example: "  patchbay deploy --env dev\n" +
 			"  patchbay deploy ./integrations --env prod --url https://integrations.example.com --dry-run\n" +
 			"  patchbay deploy --integration github --sync issues\n" +
@@ -65,10 +66,9 @@ func (o *deployOptions) run(cmd *cobra.Command, folder string) error {
 		return err
 	}
 	all, err := compileProject(ctx, folder, progress)
-	var problems compile.Problems
-	if errors.As(err, &problems) {
+	if problems, ok := errors.AsType[compile.Problems](err); ok {
 		printProblems(progress, problems)
-		return exitStatus(1)
+		return exitError(1)
 	}
 	if err != nil {
 		return err
@@ -85,7 +85,8 @@ func (o *deployOptions) run(cmd *cobra.Command, folder string) error {
 		plan.print(out)
 	}
 	if len(plan.MissingIntegrations) > 0 {
-		return fmt.Errorf("the environment has no integration %s: create it first, its id is the name of the folder", strings.Join(plan.MissingIntegrations, ", "))
+		return fmt.Errorf("the environment has no integration %s: create it first, its id is the name of the folder",
+			strings.Join(plan.MissingIntegrations, ", "))
 	}
 	if o.dryRun {
 		return o.result(out, plan, nil)

@@ -110,7 +110,7 @@ func (o *deployOptions) wanted() string {
 
 func (o *deployOptions) flow(c function.Compiled) deployFlow {
 	f := deployFlow{
-		Type: c.Type, Name: c.Name, Integration: c.Integration, Models: c.Models, Input: c.Input, Version: c.Definition.Version,
+		Type: c.Type, Name: c.Name, Integration: c.Integration, Models: append([]string{}, c.Models...), Input: c.Input, Version: c.Version,
 		TrackDeletes: c.TrackDeletes, SyncType: c.SyncType, Webhooks: c.WebhookSubscriptions,
 		Metadata:  deployMetadata{c.Description, append([]string{}, c.Scopes...)},
 		Endpoints: append([]function.Endpoint{}, c.Endpoints...), Schema: c.JSONSchema, Features: append([]string{}, c.Features...),

@@ -17,10 +17,10 @@ import (
 	"github.com/patchbay-dev/patchbay/internal/errs"
 )
 
-// exitStatus is returned by a command that has said itself what went wrong.
-type exitStatus int
+// exitError is returned by a command that has said itself what went wrong; it is the exit status.
+type exitError int
 
-func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // usageError is a wrong use of a command: exit status 2.
 type usageError struct{ error }
@@ -35,7 +35,7 @@ func Main(ctx context.Context, args []string) int {
 	if err == nil {
 		return 0
 	}
-	if status := exitStatus(0); errors.As(err, &status) {
+	if status := exitError(0); errors.As(err, &status) {
 		return int(status)
 	}
 	printError(os.Stderr, err)
@@ -63,9 +63,11 @@ func newRoot() *cobra.Command {
 		return usageError{fmt.Errorf("%w\nSee `%s --help`", err, cmd.CommandPath())}
 	})
 	root.AddCommand(
+		newDevCommand(),
 		newServeCommand(),
 		newDeployCommand(),
 		newCompileCommand(),
+		newLogsCommand(),
 		newKeyCommand(),
 		newVersionCommand(),
 		newRunnerCommand(),

@@ -17,7 +17,7 @@ func newRunnerCommand() *cobra.Command {
 		Args:   cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if code := runner.Main(cmd.Context(), os.Stdin, os.Stdout); code != 0 {
-				return exitStatus(code)
+				return exitError(code)
 			}
 			return nil
 		},
