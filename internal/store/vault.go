@@ -68,6 +68,9 @@ var sealedColumns = []sealedColumn{
 	sealedBy("integrations", "secrets", "uuid"),
 	sealedBy("connections", "credentials", "uuid"),
 	sealedBy("connections", "config", "uuid"),
+	sealedBy("action_calls", "input", "id"),
+	sealedBy("action_calls", "output", "id"),
+	sealedBy("action_calls", "failure", "id"),
 }
 
 // Sealed gives every sealed column to the vault.
