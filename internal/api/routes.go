@@ -16,9 +16,10 @@ func (s *Server) routes() {
 	s.functionRoutes()
 	s.environmentRoutes()
 	s.proxyRoutes()
-	if s.opts.Records != nil {
-		s.recordRoutes()
-	}
+	s.logRoutes()
+	s.recordRoutes()
+	s.syncRoutes()
+	s.actionRoutes()
 }
 
 func (s *Server) health(w http.ResponseWriter, _ *request) error {

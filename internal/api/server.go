@@ -36,6 +36,10 @@ type Options struct {
 	Operations   Operations
 	Logs         Logs
 	Records      Records
+	Syncs        Syncs
+	Actions      Actions
+	// Draining is closed when the process is about to stop: streams that never end by themselves do then. Nil is never.
+	Draining <-chan struct{}
 	// Ready reports whether the process can serve; nil errors mean yes.
 	Ready func(ctx context.Context) error
 }
