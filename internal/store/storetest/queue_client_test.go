@@ -93,6 +93,21 @@ func mustInsert(t *testing.T, c *queue.Client, text string, opts queue.InsertOpt
 	return id
 }
 
+// claimAndDie is a process that inserts a job, claims it and is not heard of again.
+func claimAndDie(t *testing.T, s *store.Store, text string, lease time.Duration) queue.Claimed {
+	t.Helper()
+	c, err := queue.New(queue.Config{Store: s.Queue()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustInsert(t, c, text, queue.InsertOpts{})
+	claims, err := s.Queue().Claim(t.Context(), queue.ClaimRequest{Queue: queue.DefaultQueue, Max: 1, Token: 1, Until: time.Now().Add(lease)})
+	if err != nil || len(claims.Jobs) != 1 {
+		t.Fatalf("claims %v, err %v", claims, err)
+	}
+	return claims.Jobs[0]
+}
+
 func wantGone(t *testing.T, c *queue.Client, id queue.JobID) {
 	t.Helper()
 	if info, err := c.Job(t.Context(), id); !errors.Is(err, queue.ErrNotFound) {
@@ -299,6 +314,7 @@ func TestALongJobKeepsItsLease(t *testing.T) {
 
 func TestTheJobOfADeadProcessRunsAgainWhenItsLeaseRunsOut(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *store.Store) {
+		died := claimAndDie(t, s, "orphan", 15*time.Second)
 		var d diary
 		d.add("start")
 		c := startQueue(t, s, queue.Config{}, queue.WorkerFunc[note](func(_ context.Context, job *queue.Job[note]) error {
@@ -308,19 +324,10 @@ func TestTheJobOfADeadProcessRunsAgainWhenItsLeaseRunsOut(t *testing.T) {
 			}
 			return nil
 		}))
-		other, err := queue.New(queue.Config{Store: s.Queue()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		// A process that inserts and claims a job of a queue that only it and the survivor know, and dies.
-		id := mustInsert(t, other, "orphan", queue.InsertOpts{})
-		if claims, err := s.Queue().Claim(t.Context(), queue.ClaimRequest{Queue: "default", Max: 1, Token: 1, Until: time.Now().Add(15 * time.Second)}); err != nil || len(claims.Jobs) != 1 {
-			t.Fatalf("claims %v, err %v", claims, err)
-		}
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		d.want(t, "0s start", "15s orphan")
-		wantGone(t, c, id)
+		wantGone(t, c, died.ID)
 	})
 }
 
@@ -355,14 +362,7 @@ func TestAJobThatKillsItsProcessIsGivenUp(t *testing.T) {
 
 func TestAProcessThatIsAloneTakesOverAtItsStart(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *store.Store) {
-		inserter, err := queue.New(queue.Config{Store: s.Queue()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		id := mustInsert(t, inserter, "orphan", queue.InsertOpts{})
-		if _, err := s.Queue().Claim(t.Context(), queue.ClaimRequest{Queue: "default", Max: 1, Token: 1, Until: time.Now().Add(time.Hour)}); err != nil {
-			t.Fatal(err)
-		}
+		died := claimAndDie(t, s, "orphan", time.Hour)
 		var d diary
 		d.add("start")
 		c := startQueue(t, s, queue.Config{Alone: true}, queue.WorkerFunc[note](func(_ context.Context, job *queue.Job[note]) error {
@@ -371,7 +371,7 @@ func TestAProcessThatIsAloneTakesOverAtItsStart(t *testing.T) {
 		}))
 		time.Sleep(time.Second)
 		d.want(t, "0s start", "0s orphan")
-		wantGone(t, c, id)
+		wantGone(t, c, died.ID)
 	})
 }
 
