@@ -16,30 +16,36 @@ const errFunction = `const err = (f, only) => {
 	return 'no error';
 };`
 
-// TestSurfaceIsNodes compares the language surface with what Node answers to the same expressions.
+// TestSurfaceIsNodes compares the language surface, and the changed zod, with what Node and the npm package answer to the same
+// expressions.
 func TestSurfaceIsNodes(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t)
-	want := strings.Split(read(t, "testdata/surface.golden"), "\n")
-	n := 0
-	for line := range strings.SplitSeq(read(t, "testdata/surface.js"), "\n") {
-		if line == "" || strings.HasPrefix(line, "//") {
-			continue
+	for name, prelude := range map[string]string{
+		"surface": "",
+		"zod":     `const zod = require("zod"), { z } = zod; const issues = (r) => (r.success ? 'success' : r.error.issues.map((i) => [i.code, i.path.join('.'), i.message]));`,
+	} {
+		want := strings.Split(read(t, "testdata/"+name+".golden"), "\n")
+		n := 0
+		for line := range strings.SplitSeq(read(t, "testdata/"+name+".js"), "\n") {
+			if line == "" || strings.HasPrefix(line, "//") {
+				continue
+			}
+			expected := want[n]
+			n++
+			out := run(t, e, "exports.default = async () => {"+errFunction+prelude+"\nreturn "+line+"\n}", vm.Job{CPU: slow * 20 * time.Second})
+			if out.Err != nil {
+				t.Errorf("%s\n got %v\nwant %s", line, out.Err, expected)
+				continue
+			}
+			var a, b any
+			if json.Unmarshal([]byte(out.Result), &a) != nil || json.Unmarshal([]byte(expected), &b) != nil || !reflect.DeepEqual(a, b) {
+				t.Errorf("%s\n got %s\nwant %s", line, out.Result, expected)
+			}
 		}
-		expected := want[n]
-		n++
-		out := run(t, e, "exports.default = async () => {"+errFunction+"\nreturn "+line+"\n}", vm.Job{CPU: slow * 20 * time.Second})
-		if out.Err != nil {
-			t.Errorf("%s\n got %v\nwant %s", line, out.Err, expected)
-			continue
+		if n == 0 || len(want) != n+1 {
+			t.Errorf("%s: %d expressions, %d answers", name, n, len(want)-1)
 		}
-		var a, b any
-		if json.Unmarshal([]byte(out.Result), &a) != nil || json.Unmarshal([]byte(expected), &b) != nil || !reflect.DeepEqual(a, b) {
-			t.Errorf("%s\n got %s\nwant %s", line, out.Result, expected)
-		}
-	}
-	if n == 0 || len(want) != n+1 {
-		t.Errorf("%d expressions, %d answers", n, len(want)-1)
 	}
 }
 
