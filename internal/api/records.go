@@ -52,7 +52,8 @@ func (s *Server) recordStream(r *request, model, variant string) (record.Stream,
 		}
 	}
 	if errors.Is(err, integration.ErrNotFound) || errors.Is(err, connection.ErrNotFound) {
-		return record.Stream{}, errs.Newf(http.StatusBadRequest, "unknown_connection", "There is no connection %q of the integration %q", id, key).Because(err)
+		const message = "There is no connection %q of the integration %q"
+		return record.Stream{}, errs.Newf(http.StatusBadRequest, "unknown_connection", message, id, key).Because(err)
 	}
 	return record.Stream{}, err
 }
@@ -61,8 +62,9 @@ func (s *Server) listRecords(w http.ResponseWriter, r *request) error {
 	q := input.Query(r.query())
 	model, variant := q.String("model", input.Model), q.String("variant", input.Optional(input.Name))
 	query := record.PageQuery{
-		Cursor: readCursor(q, "cursor", false), Limit: q.Int("limit", record.DefaultPage, 1, record.MaxPage), Filter: readRecordFilter(q, "filter"),
-		IDs: q.Strings("ids", input.Text{Min: 1, Max: 256}, record.MaxIDs), ModifiedAfter: readChange(q, "modified_after"),
+		Cursor: readCursor(q, "cursor", false), Limit: q.Int("limit", record.DefaultPage, 1, record.MaxPage),
+		Filter: readRecordFilter(q, "filter"), IDs: q.Strings("ids", input.Text{Min: 1, Max: 256}, record.MaxIDs),
+		ModifiedAfter: readChange(q, "modified_after"),
 	}
 	if delta := readChange(q, "delta"); !delta.IsZero() { // the older name wins
 		query.ModifiedAfter = delta

@@ -136,7 +136,8 @@ func check(key Key, fields json.RawMessage) error {
 		issues = append(issues, errs.Issue{Code: code, Message: message, Path: append([]string{"checkpoint"}, path...)})
 	}
 	if key.Name == "" || length(key.Name) > MaxKey {
-		return errs.Invalid("invalid_body", errs.Issue{Code: "too_big", Message: fmt.Sprintf("The key must have 1 to %d characters", MaxKey), Path: []string{"key"}})
+		message := fmt.Sprintf("The key must have 1 to %d characters", MaxKey)
+		return errs.Invalid("invalid_body", errs.Issue{Code: "too_big", Message: message, Path: []string{"key"}})
 	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(fields, &object); err != nil || object == nil {
@@ -148,7 +149,8 @@ func check(key Key, fields json.RawMessage) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(object)) {
 		if length(name) > MaxKey {
-			refuse("too_big", fmt.Sprintf("The name of a field can have at most %d characters", MaxKey), strings.ToValidUTF8(name[:MaxKey], ""))
+			message := fmt.Sprintf("The name of a field can have at most %d characters", MaxKey)
+			refuse("too_big", message, strings.ToValidUTF8(name[:MaxKey], ""))
 			continue
 		}
 		switch value := object[name]; value[0] {

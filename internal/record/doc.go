@@ -11,7 +11,7 @@
 //	live, other    updated                          deleted
 //	live, same     unchanged                        deleted
 //	pruned, same   its payload is back, unchanged   deleted
-//	deleted        added, as if it were new         deleted once more: it moves in the stream, not counted
+//	was deleted    added, as if it were new         again, now: it moves in the stream, not counted
 //
 // Update lays partial records over live ones and ignores all others. Of two records with one id in a batch the first counts.
 //

@@ -130,8 +130,9 @@ func New(opts Options) (*Service, error) {
 	}
 	s := &Service{opts: opts}
 	var err error
-	// The window bounds the memory of each encoder. A checksum would be the third: the vault's seal has one, and so has the disk.
-	if s.encoder, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false), zstd.WithWindowSize(64<<10)); err != nil {
+	// The window bounds the memory of each encoder. No checksum: the seal has one.
+	s.encoder, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false), zstd.WithWindowSize(64<<10))
+	if err != nil {
 		return nil, fmt.Errorf("record: compressor: %w", err)
 	}
 	if s.decoder, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0)); err != nil {

@@ -95,7 +95,7 @@ func FuzzOverlay(f *testing.F) {
 // hasTwins reports whether some object has a key twice, or escapes.
 func hasTwins(text string) bool {
 	seen := map[string]bool{}
-	for _, part := range strings.Split(text, `"`) {
+	for part := range strings.SplitSeq(text, `"`) {
 		if seen[part] && part != "" && !strings.ContainsAny(part, ":,{}[] ") || strings.Contains(part, `\`) {
 			return true
 		}

@@ -171,7 +171,10 @@ func (w *writer) read(ctx context.Context) error {
 // decide tells what becomes of a record.
 func (w *writer) decide(it *item, known *Row) action {
 	act := w.want(it, known)
-	if act != leave && known != nil && w.merge.Strategy == IgnoreIfModifiedAfter && !w.merge.Cursor.IsZero() && known.Updated > w.merge.Cursor.micros() {
+	if act == leave || known == nil || w.merge.Strategy != IgnoreIfModifiedAfter || w.merge.Cursor.IsZero() {
+		return act
+	}
+	if known.Updated > w.merge.Cursor.micros() {
 		return protect
 	}
 	return act
@@ -288,10 +291,10 @@ func (w *writer) row(act action, it *item, known *Row, at int64) (Row, error) {
 	if act != restore {
 		row.Updated = at
 	}
-	switch act {
-	case revive:
+	if act == revive {
 		row.Created, row.Deleted = at, 0
-	case bury, remove, rebury:
+	}
+	if w.op == deleting {
 		row.Deleted = at
 		if it.deletedAt != 0 {
 			row.Deleted = it.deletedAt
@@ -333,12 +336,13 @@ func (w *writer) fill(it *item, known *Row) (err error) {
 
 // adopt puts a row among those to be written and accounts for it in its stream.
 func (w *writer) adopt(act action, row Row, known *Row) {
-	switch act {
-	case insert, revive:
+	if row.Deleted == 0 {
 		w.state.Live++
-	case remove:
+	}
+	if known != nil && known.Deleted == 0 {
 		w.state.Live--
-	case restore:
+	}
+	if act == restore {
 		w.state.PrunedTo = min(w.state.PrunedTo, row.Updated-1)
 	}
 	w.state.Size += row.Size

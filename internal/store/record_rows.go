@@ -15,14 +15,17 @@ const recordColumns = `r.id, r.external_id, r.hash, r.created_at, r.updated_at, 
 // the list, or was not analyzed yet; the subquery makes it look up each id, and so does the name of the index on SQLite.
 const (
 	namedLite = `records r INDEXED BY records_by_external_id`
-	namedPG   = ` AS want (id) CROSS JOIN LATERAL (SELECT * FROM records WHERE stream_id = $1 AND external_id = want.id OFFSET 0) r`
+	namedPG   = ` AS want (id) CROSS JOIN LATERAL (SELECT stream_id, ` + recordColumns + ` FROM records r
+		WHERE stream_id = $1 AND external_id = want.id OFFSET 0) r`
 )
 
 const withPayload = ` LEFT JOIN record_payloads p ON p.record_id = r.id`
 
 const inRange = `
 	WHERE r.stream_id = $1 AND r.updated_at > $2 AND r.updated_at <= $3 AND (
-		$4 AND r.deleted_at = 0 AND r.created_at = r.updated_at OR $5 AND r.deleted_at = 0 AND r.created_at <> r.updated_at OR $6 AND r.deleted_at <> 0)`
+		$4 AND r.deleted_at = 0 AND r.created_at = r.updated_at
+		OR $5 AND r.deleted_at = 0 AND r.created_at <> r.updated_at
+		OR $6 AND r.deleted_at <> 0)`
 
 const inOrder = ` ORDER BY r.updated_at LIMIT $7`
 
@@ -48,8 +51,10 @@ var (
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`)
 	insertRecords = engine.SQL(`INSERT INTO records
 		(stream_id, id, external_id, hash, created_at, updated_at, deleted_at, pruned_at, generation, size_bytes)
-		SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-			$9::bigint[], $10::bigint[])`)
+		SELECT $1, n.id, n.external_id, n.hash, n.created_at, n.updated_at, n.deleted_at, n.pruned_at, n.generation, n.size_bytes
+		FROM unnest($2::bigint[], $3::text[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[],
+			$10::bigint[])
+			AS n (id, external_id, hash, created_at, updated_at, deleted_at, pruned_at, generation, size_bytes)`)
 	updateRecord = engine.SQL(`UPDATE records SET hash = $2, created_at = $3, updated_at = $4, deleted_at = $5, pruned_at = $6,
 		generation = $7, size_bytes = $8 WHERE id = $1`)
 	updateRecords = engine.SQL(`UPDATE records r SET hash = n.hash, created_at = n.created_at, updated_at = n.updated_at,
@@ -59,14 +64,16 @@ var (
 		WHERE r.id = n.id`)
 	putPayload = engine.SQL(`INSERT INTO record_payloads (record_id, payload) VALUES ($1, $2)
 		ON CONFLICT (record_id) DO UPDATE SET payload = excluded.payload`)
-	putPayloads = engine.SQL(`INSERT INTO record_payloads (record_id, payload) SELECT * FROM unnest($1::bigint[], $2::bytea[])
+	putPayloads = engine.SQL(`INSERT INTO record_payloads (record_id, payload)
+		SELECT n.id, n.payload FROM unnest($1::bigint[], $2::bytea[]) AS n (id, payload)
 		ON CONFLICT (record_id) DO UPDATE SET payload = excluded.payload`)
 	markRecords = engine.SQL(`UPDATE records SET generation = $2 WHERE id {in $1} AND generation < $2`)
 
-	removableRecords = engine.SQL(`SELECT id, deleted_at, size_bytes FROM records WHERE stream_id = $1 AND updated_at <= $2 ORDER BY updated_at LIMIT $3`)
-	deleteRecords    = engine.SQL(`DELETE FROM records WHERE id {in $1}`)
-	deletePayloads   = engine.SQL(`DELETE FROM record_payloads WHERE record_id {in $1}`)
-	prunableRecords  = engine.SQL(`SELECT ` + recordColumns + ` FROM records r
+	removableRecords = engine.SQL(`SELECT id, deleted_at, size_bytes FROM records
+		WHERE stream_id = $1 AND updated_at <= $2 ORDER BY updated_at LIMIT $3`)
+	deleteRecords   = engine.SQL(`DELETE FROM records WHERE id {in $1}`)
+	deletePayloads  = engine.SQL(`DELETE FROM record_payloads WHERE record_id {in $1}`)
+	prunableRecords = engine.SQL(`SELECT ` + recordColumns + ` FROM records r
 		WHERE r.stream_id = $1 AND r.updated_at > $2 AND r.updated_at <= $3 AND r.pruned_at = 0 ORDER BY r.updated_at LIMIT $4`)
 	pruneRecords = engine.SQL(`UPDATE records SET pruned_at = $2, size_bytes = 0 WHERE id {in $1}`)
 
@@ -166,14 +173,16 @@ func (s Records) Insert(ctx context.Context, streamID int64, rows []record.Row) 
 func (s Records) Update(ctx context.Context, rows []record.Row) error {
 	if s.db.Postgres() {
 		c := columnsOf(rows)
-		if _, err := s.db.Exec(ctx, updateRecords, c.id, c.hash, c.created, c.updated, c.deleted, c.pruned, c.generation, c.size); err != nil {
+		_, err := s.db.Exec(ctx, updateRecords, c.id, c.hash, c.created, c.updated, c.deleted, c.pruned, c.generation, c.size)
+		if err != nil {
 			return fmt.Errorf("update records: %w", err)
 		}
 		return s.putPayloads(ctx, rows)
 	}
 	for i := range rows {
 		r := &rows[i]
-		if _, err := s.db.Exec(ctx, updateRecord, r.ID, r.Hash, r.Created, r.Updated, r.Deleted, r.Pruned, r.Generation, r.Size); err != nil {
+		_, err := s.db.Exec(ctx, updateRecord, r.ID, r.Hash, r.Created, r.Updated, r.Deleted, r.Pruned, r.Generation, r.Size)
+		if err != nil {
 			return fmt.Errorf("update record: %w", err)
 		}
 	}
