@@ -226,6 +226,8 @@ func (s *Server) tailOperations(w http.ResponseWriter, r *request) error {
 		select {
 		case <-r.Context().Done():
 			return nil
+		case <-s.opts.Draining:
+			return nil
 		case e, open := <-events:
 			if !open {
 				return nil

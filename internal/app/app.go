@@ -25,6 +25,10 @@ type Options struct {
 	Logger *slog.Logger
 	// Version is told to third parties in the User-Agent.
 	Version string
+	// Demo adds the built-in third party with an integration, a connection and functions.
+	Demo bool
+	// WebhookURL is set as the webhook URL of the environment dev, and may be on this machine.
+	WebhookURL string
 }
 
 // App is one process.
@@ -38,6 +42,7 @@ type App struct {
 	listener net.Listener
 	server   *http.Server
 	services *lifecycle.Group
+	demo     *demo
 	// Notice is what the operator should be told about the encryption key; the zero value is nothing.
 	Notice vault.Notice
 }
@@ -47,7 +52,7 @@ var ErrInUse = errors.New("the data folder is in use by another Patchbay process
 
 // New opens everything. What it opened is closed again by Stop, also when Start was never called.
 func New(ctx context.Context, opts Options) (*App, error) {
-	a := &App{config: opts.Config, logger: opts.Logger, parts: &parts{}}
+	a := &App{config: opts.Config, logger: opts.Logger, parts: &parts{draining: make(chan struct{})}}
 	if err := a.open(ctx, opts); err != nil {
 		return nil, errors.Join(err, a.Stop(ctx))
 	}
@@ -73,6 +78,11 @@ func (a *App) open(ctx context.Context, opts Options) error {
 	if a.config.PublicURL == "" {
 		a.config.PublicURL = "http://localhost:" + strconv.Itoa(a.listener.Addr().(*net.TCPAddr).Port)
 	}
+	if opts.Demo {
+		if a.demo, err = openDemo(a.config, a.logger); err != nil {
+			return err
+		}
+	}
 	a.services = lifecycle.NewGroup("patchbay", a.logger)
 	a.Notice, err = a.build(ctx, opts, a.services)
 	return err
@@ -89,13 +99,24 @@ const (
 
 // Start brings the process up and returns. Serving failures after that end up in Failed.
 func (a *App) Start(ctx context.Context) error {
+	if a.demo != nil {
+		if err := a.demo.start(ctx, a.parts); err != nil {
+			return err
+		}
+	}
 	if err := a.services.Start(ctx); err != nil {
 		return err
+	}
+	if a.demo != nil {
+		if err := a.demo.deploy(ctx, a.parts); err != nil {
+			return err
+		}
 	}
 	a.server = &http.Server{
 		Handler: a.handler(), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(a.logger.Handler(), slog.LevelWarn),
 	}
+	a.server.RegisterOnShutdown(func() { close(a.draining) })
 	go func() { // ends when Stop shuts the server down
 		if err := a.server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
 			a.logger.Error("serve", "err", err)
@@ -117,10 +138,13 @@ func (a *App) Stop(ctx context.Context) error {
 	if a.services != nil {
 		all = append(all, a.services.Stop(ctx))
 	}
+	if a.demo != nil {
+		all = append(all, a.demo.close(ctx))
+	}
 	all = append(all, a.parts.close())
 	if a.lock != nil {
 		all = append(all, a.lock.Unlock())
 	}
-	a.server, a.listener, a.services, a.lock = nil, nil, nil, nil
+	a.server, a.listener, a.services, a.demo, a.lock = nil, nil, nil, nil, nil
 	return errors.Join(all...)
 }

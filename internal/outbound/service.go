@@ -308,3 +308,13 @@ func TargetOf(c *connection.Connection) Target {
 		URLOverride: c.WebhookURLOverride,
 	}
 }
+
+// Failed implements refresh.Observer: one webhook when a connection begins to fail, and one when it is lost for good.
+func (s *Service) Failed(ctx context.Context, c *connection.Connection, code, message string, _ bool) error {
+	return s.SendAuth(ctx, AuthEvent{
+		Target: TargetOf(c), Operation: Refresh, AuthMode: string(c.Credentials.Mode()), Tags: c.Tags, Failure: &Failure{Type: code, Description: message},
+	})
+}
+
+// Recovered implements refresh.Observer: there is no webhook for it.
+func (s *Service) Recovered(context.Context, *connection.Connection) error { return nil }
