@@ -1,6 +1,20 @@
 package runner
 
-import "time"
+import (
+	"os/exec"
+	"time"
+)
+
+// RefuseNamespaces makes the pool meet a kernel that does not allow them. Call it before Start.
+func (p *Pool) RefuseNamespaces() {
+	real := p.confine
+	p.confine = func(cmd *exec.Cmd, namespaces bool) {
+		real(cmd, false)
+		if namespaces {
+			cmd.Path = "/operation not permitted"
+		}
+	}
+}
 
 // Pids are the pool's processes, for tests that kill them.
 func (p *Pool) Pids() (pids []int) {

@@ -70,6 +70,7 @@ func setDefault[T int | int64 | time.Duration](v *T, value T) {
 type Pool struct {
 	opts    Options
 	spawner spawner
+	confine func(cmd *exec.Cmd, namespaces bool)
 
 	ctx    context.Context // ends when the pool gives up waiting in Stop
 	cancel context.CancelCauseFunc
@@ -98,6 +99,7 @@ func NewPool(o Options) *Pool {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	return &Pool{
 		opts:       o,
+		confine:    jail.Confine,
 		ctx:        ctx,
 		cancel:     cancel,
 		namespaces: jail.Supported && !o.Unconfined,
@@ -231,6 +233,7 @@ func (p *Pool) launch(ctx context.Context) (*process, error) {
 		command: p.opts.Command,
 		hello:   frame.HelloMeta{Warm: max(p.opts.Warm, 0)},
 		log:     p.opts.Logger,
+		confine: p.confine,
 		start:   p.spawner.run,
 	}
 	if p.opts.WorkerMemory > 0 {

@@ -424,6 +424,33 @@ func TestIdleProcessesEnd(t *testing.T) {
 	}
 }
 
+// Containers commonly refuse namespaces: the rest of the confinement still holds, and the operator hears of it once.
+func TestPoolWorksWithoutNamespaces(t *testing.T) {
+	t.Parallel()
+	var log strings.Builder
+	p := runner.NewPool(runner.Options{Workers: 2, VMs: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	p.RefuseNamespaces()
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, tenant := range []string{"a", "b", "c"} {
+		req := action(`return 1`)
+		req.Tenant = tenant
+		if r, err := p.Run(t.Context(), req, &host{}); err != nil || string(r.Output) != "1" {
+			t.Errorf("got %s %v %v", r.Output, r.Error, err)
+		}
+	}
+	if i := p.Isolation(); i.Namespaces || i.Full() || len(i.Problems) != 1 {
+		t.Errorf("isolation: %s", i)
+	}
+	if err := p.Stop(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(log.String(), "confinement"); n != 1 || !strings.Contains(log.String(), "operation not permitted") {
+		t.Errorf("%d reports:\n%s", n, log.String())
+	}
+}
+
 func TestStartFailsWithAReason(t *testing.T) {
 	t.Parallel()
 	for name, command := range map[string][]string{

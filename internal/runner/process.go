@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/patchbay-dev/patchbay/internal/runner/frame"
-	"github.com/patchbay-dev/patchbay/internal/runner/jail"
 )
 
 // startTimeout is how long a new process may take to greet back. It takes 30 ms on an idle machine.
@@ -62,6 +61,7 @@ type launch struct {
 	hello      frame.HelloMeta
 	namespaces bool
 	log        *slog.Logger
+	confine    func(cmd *exec.Cmd, namespaces bool) // jail.Confine
 	start      func(*exec.Cmd) error // runs cmd.Start where its thread outlives the process, see spawner
 }
 
@@ -69,7 +69,7 @@ func (l launch) process(ctx context.Context) (*process, error) {
 	cmd := exec.Command(l.command[0], l.command[1:]...) //nolint:noctx // it outlives ctx; kill ends it
 	cmd.Env = []string{"TZ=UTC"}                        // functions see UTC wherever they run; nothing of the server's environment
 	cmd.Dir = "/"
-	jail.Confine(cmd, l.namespaces)
+	l.confine(cmd, l.namespaces)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, fmt.Errorf("starting a runner: %w", err)
