@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/patchbay-dev/patchbay/internal/api/input"
 	"github.com/patchbay-dev/patchbay/internal/errs"
@@ -48,8 +47,8 @@ func readDeployment(body []byte, deploying bool) (function.Deployment, error) {
 	d.OnEvents = hasOnEvents
 	flows := len(d.Functions)
 	d.Functions = append(d.Functions, onEvents...)
-	reconcile := requiredBool(b, "reconcile")
-	requiredBool(b, "debug")
+	reconcile := b.RequiredBool("reconcile")
+	b.RequiredBool("debug")
 	d.SDKVersion = b.String("sdkVersion", sdkVersion)
 	d.Source = b.OneOf("source", function.Standalone, function.FromRepo)
 	single := b.Bool("singleDeployMode", false)
@@ -96,20 +95,6 @@ func reportTwice(b *input.Reader, all []function.Compiled, flows int) {
 	}
 }
 
-func requiredBool(r *input.Reader, name string) bool {
-	if !r.Has(name) {
-		r.Issue("invalid_type", "Invalid input: expected boolean, received undefined", name)
-	}
-	return r.Bool(name, false)
-}
-
-func requiredOneOf(r *input.Reader, name string, options ...string) string {
-	if !r.Has(name) {
-		r.Issue("invalid_value", `Invalid option: expected one of "`+strings.Join(options, `"|"`)+`"`, name)
-	}
-	return r.OneOf(name, options...)
-}
-
 // readTexts reads a list of strings and nothing that only resembles one; nil when it is absent.
 func readTexts(r *input.Reader, name string, rule input.Text) []string {
 	if !rule.Required && !r.Has(name) {
@@ -134,7 +119,7 @@ func readTexts(r *input.Reader, name string, rule input.Text) []string {
 
 func readFlow(f *input.Reader) function.Compiled {
 	c := function.Compiled{Name: f.String("syncName", input.Name), Integration: f.String("providerConfigKey", input.IntegrationKey)}
-	c.Type = function.Type(requiredOneOf(f, "type", string(function.Sync), string(function.Action)))
+	c.Type = function.Type(f.RequiredOneOf("type", string(function.Sync), string(function.Action)))
 	c.Models = readTexts(f, "models", filledText)
 	c.Frequency = readFrequency(f)
 	c.AutoStart = f.Bool("auto_start", false)
@@ -213,7 +198,7 @@ func readEndpoints(f *input.Reader) []function.Endpoint {
 			all = append(all, function.Endpoint{Method: names[0], Path: item.String(names[0], anyText)})
 			return
 		}
-		endpoint := function.Endpoint{Method: requiredOneOf(item, "method", methods...), Path: item.String("path", anyText)}
+		endpoint := function.Endpoint{Method: item.RequiredOneOf("method", methods...), Path: item.String("path", anyText)}
 		endpoint.Group = item.String("group", input.Text{Min: 1, Max: 64})
 		all = append(all, endpoint)
 		item.Strict()
@@ -273,7 +258,7 @@ func readOnEvents(b *input.Reader, name, event string) []function.Compiled {
 			c := function.Compiled{Integration: integration, Name: script.String("name", filledText)}
 			c.Type, c.Event = function.OnEvent, event
 			if event == "" {
-				c.Event = requiredOneOf(script, "event", events...)
+				c.Event = script.RequiredOneOf("event", events...)
 			}
 			c.JS, c.TS = readFile(script)
 			script.Strict()

@@ -186,7 +186,7 @@ func (s *Server) getFunction(w http.ResponseWriter, r *request) error {
 
 func (s *Server) deleteFunction(w http.ResponseWriter, r *request) error {
 	q := input.Query(r.query())
-	t := requiredOneOf(q, "type", string(function.Sync), string(function.Action))
+	t := q.RequiredOneOf("type", string(function.Sync), string(function.Action))
 	if err := q.Strict().Err("invalid_query_params"); err != nil {
 		return err
 	}
