@@ -113,7 +113,7 @@ func (a *App) Start(ctx context.Context) error {
 		}
 	}
 	a.server = &http.Server{
-		Handler: a.handler(), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout,
+		Handler: a.handler(a.config.Role), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(a.logger.Handler(), slog.LevelWarn),
 	}
 	a.server.RegisterOnShutdown(func() { close(a.draining) })

@@ -101,6 +101,9 @@ func (p *parts) build(ctx context.Context, opts Options, services *lifecycle.Gro
 		Syncs: p.runs, Actions: p.runs, Draining: p.draining, Ready: func(context.Context) error { return services.Health() },
 	})
 	services.Add(p.vault, p.tenants, p.catalog, p.refresh, lifecycle.NewLoop("touch", opts.Logger, p.touch), pool{p.runner}, p.runs, p.queue)
+	if cfg.Role != config.API {
+		services.Add(lifecycle.NewLoop("retention", opts.Logger, p.retain(cfg.Retention)))
+	}
 	return notice, nil
 }
 
@@ -276,8 +279,16 @@ func openCatalog(ctx context.Context, cfg *config.Config, logger *slog.Logger) (
 	return live, nil
 }
 
-// handler is everything that the port serves.
-func (p *parts) handler() http.Handler { return p.api }
+// handler is what the port serves: the API, or on a worker no more than its health.
+func (p *parts) handler(role config.Role) http.Handler {
+	if role != config.Worker {
+		return p.api
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /health", p.api)
+	mux.Handle("GET /ready", p.api)
+	return mux
+}
 
 func (p *parts) close() error {
 	var all []error

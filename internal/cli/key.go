@@ -35,13 +35,7 @@ func newKeyCommand() *cobra.Command {
 
 // onDatabase makes a command that opens the database and the vault but serves nothing.
 func onDatabase(cmd *cobra.Command, run func(ctx context.Context, out io.Writer, office *app.Office) error) *cobra.Command {
-	cfg := config.Register(cmd.Flags())
-	for _, serving := range []string{"host", "port", "public-url", "role", "egress", "egress-allow", "providers", "log-retention", "workers", "function-memory", "shutdown-grace", "node", "allow-http-webhooks"} {
-		if err := cmd.Flags().MarkHidden(serving); err != nil {
-			panic(err) // a flag that config.Register does not know
-		}
-	}
-	configFlag(cmd)
+	cfg := databaseFlags(cmd)
 	cmd.Args = cobra.NoArgs
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := loadConfig(cmd, cfg); err != nil {
@@ -54,6 +48,20 @@ func onDatabase(cmd *cobra.Command, run func(ctx context.Context, out io.Writer,
 		return errors.Join(run(cmd.Context(), cmd.OutOrStdout(), office), office.Close())
 	}
 	return cmd
+}
+
+// databaseFlags registers all settings on a command and hides those that only a server needs.
+func databaseFlags(cmd *cobra.Command) *config.Config {
+	cfg := config.Register(cmd.Flags())
+	for _, serving := range []string{
+		"host", "port", "public-url", "role", "egress", "egress-allow", "providers", "log-retention", "workers", "function-memory", "shutdown-grace", "node",
+	} {
+		if err := cmd.Flags().MarkHidden(serving); err != nil {
+			panic(err) // a flag that config.Register does not know
+		}
+	}
+	configFlag(cmd)
+	return cfg
 }
 
 // keyTarget are the flags that name an environment.

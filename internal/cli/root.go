@@ -69,6 +69,9 @@ func newRoot() *cobra.Command {
 		newCompileCommand(),
 		newLogsCommand(),
 		newKeyCommand(),
+		newSettingsCommand(),
+		newMigrateCommand(),
+		newDoctorCommand(),
 		newVersionCommand(),
 		newRunnerCommand(),
 	)

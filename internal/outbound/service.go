@@ -99,6 +99,8 @@ type Store interface {
 	Attempts(ctx context.Context, environmentID int64, deliveryID string) ([]Attempt, error)
 	// Reopen makes a delivery of the environment pending again, with no attempts counted.
 	Reopen(ctx context.Context, environmentID int64, id string) (Delivery, error)
+	// DropDeliveries removes up to limit deliveries that ended before a time, with their attempts, and counts them.
+	DropDeliveries(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // Settings gives what an environment is set to.
@@ -289,6 +291,19 @@ func (s *Service) Replay(ctx context.Context, environmentID int64, deliveryID st
 		}
 		return s.enqueue(ctx, d)
 	})
+}
+
+// dropBatch is how many deliveries one transaction drops: few enough not to hold the writer.
+const dropBatch = 500
+
+// Drop removes deliveries that ended before a time.
+func (s *Service) Drop(ctx context.Context, before time.Time) error {
+	for {
+		n, err := s.opts.Store.DropDeliveries(ctx, before, dropBatch)
+		if err != nil || n < dropBatch {
+			return err
+		}
+	}
 }
 
 // Stored implements connection.Hooks.

@@ -41,6 +41,7 @@ var (
 		ORDER BY created_at DESC, id DESC LIMIT $6`)
 	listAttempts = engine.SQL(`SELECT a.delivery_id, a.number, a.started_at, a.duration_us, a.status, a.headers, a.body, a.error
 		FROM delivery_attempts a JOIN deliveries d ON d.id = a.delivery_id WHERE d.environment_id = $1 AND d.id = $2 ORDER BY a.started_at, a.number`)
+	dropDeliveries = engine.SQL(`DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE state <> 'pending' AND ended_at < $1 ORDER BY ended_at LIMIT $2)`)
 	reopenDelivery = engine.SQL(`UPDATE deliveries SET state = 'pending', attempts = 0, ended_at = 0 WHERE environment_id = $1 AND id = $2 AND state <> 'pending'`)
 )
 
@@ -111,6 +112,12 @@ func (s Outbound) Reopen(ctx context.Context, environmentID int64, id string) (o
 		return outbound.Delivery{}, outbound.ErrNotFound
 	}
 	return s.Delivery(ctx, id)
+}
+
+// DropDeliveries implements outbound.Store.
+func (s Outbound) DropDeliveries(ctx context.Context, before time.Time, limit int) (int, error) {
+	n, err := s.core.Exec(ctx, dropDeliveries, engine.Micros(before), limit)
+	return int(n), err
 }
 
 func scanDelivery(row engine.Scanner) (outbound.Delivery, error) {

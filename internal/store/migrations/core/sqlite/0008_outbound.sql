@@ -18,6 +18,7 @@ CREATE TABLE deliveries (
 
 CREATE INDEX deliveries_by_event ON deliveries (event_id);
 CREATE INDEX deliveries_by_age ON deliveries (environment_id, created_at DESC, id DESC);
+CREATE INDEX deliveries_ended ON deliveries (ended_at) WHERE state <> 'pending';
 
 CREATE TABLE delivery_attempts (
 	delivery_id TEXT NOT NULL REFERENCES deliveries(id) ON DELETE CASCADE,
