@@ -15,8 +15,8 @@ import (
 
 // quick are limits that make an attack end soon, patient ones leave time to reach what the attack is about.
 var (
-	quick   = runner.Limits{Memory: 48 << 20, CPU: 300 * time.Millisecond, Wall: 20 * time.Second}
-	patient = runner.Limits{Memory: 48 << 20, CPU: slow * 3 * time.Second, Wall: slow * 20 * time.Second}
+	quick   = runner.Limits{Memory: 24 << 20, CPU: 300 * time.Millisecond, Wall: 20 * time.Second}
+	patient = runner.Limits{Memory: 24 << 20, CPU: slow * 3 * time.Second, Wall: slow * 20 * time.Second}
 )
 
 // TestAttackEndsTyped runs hostile and broken functions one after the other on one pool: each ends with its type, and an
@@ -48,7 +48,7 @@ func TestAttackEndsTyped(t *testing.T) {
 		{"endless loop", `for (;;);`, cpu},
 		{"endless loop that catches", `for (;;) { try { for (;;); } catch {} finally { continue } }`, cpu},
 		{"endless loop in a getter", `return { get x() { for (;;); } }`, cpu},
-		{"endless promises", `const f = () => Promise.resolve().then(f); await f()`, cpu},
+		{"endless promises", `for (;;) await null`, cpu},
 		{"endless generator", `for (const x of (function* () { for (;;) yield 1 })());`, cpu},
 		{"catastrophic regex", `/^(a+)+$/.test("a".repeat(40) + "b")`, cpu},
 		{"endless toJSON", `const o = {}; return { toJSON() { for (;;); } }`, cpu},

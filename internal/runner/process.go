@@ -62,7 +62,7 @@ type launch struct {
 	namespaces bool
 	log        *slog.Logger
 	confine    func(cmd *exec.Cmd, namespaces bool) // jail.Confine
-	start      func(*exec.Cmd) error // runs cmd.Start where its thread outlives the process, see spawner
+	start      func(*exec.Cmd) error                // runs cmd.Start where its thread outlives the process, see spawner
 }
 
 func (l launch) process(ctx context.Context) (*process, error) {
