@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -178,7 +179,7 @@ func (p *Pool) Stop(ctx context.Context) error {
 	<-idle
 
 	p.mu.Lock()
-	procs := p.procs
+	procs := slices.Clone(p.procs) // each leaves the list when it ends
 	p.mu.Unlock()
 	for _, proc := range procs {
 		proc.kill(ErrStopped) // no run is left in it
