@@ -1,0 +1,11 @@
+import { createAction } from 'nango';
+import { z } from 'zod';
+
+export default createAction({
+    description: 'A test',
+    input: z.any(),
+    output: z.any(),
+    exec: async (nango, input) => {
+        throw new nango.ActionError('plain text');
+    }
+});
