@@ -67,6 +67,7 @@ func newRoot() *cobra.Command {
 		newServeCommand(),
 		newDeployCommand(),
 		newCompileCommand(),
+		newInitCommand(),
 		newLogsCommand(),
 		newKeyCommand(),
 		newSettingsCommand(),
