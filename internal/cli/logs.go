@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -27,9 +26,7 @@ type logsOptions struct {
 	since  string
 	search string
 	limit  int
-	url    string
-	key    string
-	env    string
+	server serverFlags
 }
 
 // logsRecent is how many operations are shown before new ones when they are followed.
@@ -75,17 +72,16 @@ func newLogsCommand() *cobra.Command {
 	flags.StringVar(&o.search, "search", "", `words that the operation or its messages hold; "words in quotes" stand together`)
 	flags.IntVarP(&o.limit, "limit", "n", 50, "how many at most, 1 to 1000")
 	flags.BoolVar(&o.asJSON, "json", false, "print a JSON object per line")
-	flags.StringVar(&o.url, "url", "http://localhost:3003", "where the server is")
-	flags.StringVar(&o.key, "key", "", "secret key (default $PATCHBAY_SECRET_KEY or $NANGO_SECRET_KEY)")
-	flags.StringVar(&o.env, "env", "", "environment, to take the key from $PATCHBAY_SECRET_KEY_<ENV> or $NANGO_SECRET_KEY_<ENV>")
+	o.server.register(flags)
 	return cmd
 }
 
 func (o *logsOptions) run(ctx context.Context, out, progress io.Writer, id string) error {
-	client, err := o.client(os.Getenv)
+	server, err := o.server.client(os.Getenv)
 	if err != nil {
 		return err
 	}
+	client := &logsClient{server}
 	p := &logsPrinter{out: out, json: o.asJSON, colours: logsColours(out, os.Getenv), shown: map[string]oplog.State{}}
 	query, err := o.query(time.Now())
 	if err != nil {
@@ -195,28 +191,6 @@ func logsSince(s string, now time.Time) (time.Time, error) {
 		}
 	}
 	return time.Time{}, fmt.Errorf("--since %s: want a length of time such as 30m, 24h or 7d, or a time such as 2026-11-21T09:00:00Z", s)
-}
-
-// client finds the key among the flag and the variables.
-func (o *logsOptions) client(getenv func(string) string) (*logsClient, error) {
-	base, err := url.Parse(o.url)
-	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
-		return nil, usageError{fmt.Errorf("--url %s: want something like http://localhost:3003", o.url)}
-	}
-	suffix := ""
-	if o.env != "" {
-		suffix = "_" + strings.ToUpper(strings.ReplaceAll(o.env, "-", "_"))
-	}
-	key := o.key
-	for _, name := range []string{"PATCHBAY_SECRET_KEY", "NANGO_SECRET_KEY"} {
-		if key == "" {
-			key = getenv(name + suffix)
-		}
-	}
-	if key == "" {
-		return nil, usageError{errors.New("no secret key: set PATCHBAY_SECRET_KEY" + suffix + " or use --key. `patchbay key show` prints one")}
-	}
-	return &logsClient{base: base, key: key}, nil
 }
 
 // logsPrinter shows operations and messages as text or as JSON.

@@ -24,55 +24,13 @@ const (
 	logsAgain = time.Second
 )
 
-// logsClient asks a server for its logs. It talks to the user's own server, whose address the user gave.
-type logsClient struct {
-	base *url.URL
-	key  string
-}
-
-func (c *logsClient) open(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
-	target := c.base.JoinPath(path)
-	target.RawQuery = query.Encode()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Authorization", "Bearer "+c.key)
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("no answer from %s (is the server running? --url says where): %w", c.base, errors.Unwrap(err))
-	}
-	if answer.StatusCode == http.StatusOK {
-		return answer.Body, nil
-	}
-	defer func() { _ = answer.Body.Close() }() // an error was read
-	var body struct {
-		Error struct {
-			Code    string       `json:"code"`
-			Message string       `json:"message"`
-			Errors  []errs.Issue `json:"errors"`
-		} `json:"error"`
-	}
-	if json.NewDecoder(io.LimitReader(answer.Body, 1<<20)).Decode(&body) != nil || body.Error.Code == "" {
-		return nil, fmt.Errorf("%s answers %s: is it a Patchbay server?", c.base, answer.Status)
-	}
-	refusal := errs.New(answer.StatusCode, body.Error.Code, body.Error.Message)
-	refusal.Issues = body.Error.Errors
-	return nil, refusal
-}
+// logsClient asks a server for its logs.
+type logsClient struct{ *serverClient }
 
 func (c *logsClient) get(ctx context.Context, path string, query url.Values, v any) error {
 	ctx, cancel := context.WithTimeout(ctx, logsPatience)
 	defer cancel()
-	body, err := c.open(ctx, path, query)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = body.Close() }() // all was read
-	if err := json.NewDecoder(body).Decode(v); err != nil {
-		return fmt.Errorf("read the answer of %s: %w", c.base, err)
-	}
-	return nil
+	return c.call(ctx, serverRequest{Path: path, Query: query}, v)
 }
 
 type logsPage[T any] struct {
@@ -147,7 +105,7 @@ func (c *logsClient) follow(ctx context.Context, progress io.Writer, query url.V
 type logsOutputError struct{ error }
 
 func (c *logsClient) stream(ctx context.Context, query url.Values, show func(oplog.Event) error) error {
-	body, err := c.open(ctx, "/logs/tail", query)
+	body, err := c.open(ctx, serverRequest{Path: "/logs/tail", Query: query})
 	if err != nil {
 		return err
 	}
