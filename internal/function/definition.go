@@ -14,29 +14,29 @@ const (
 	OnEvent Type = "on-event"
 )
 
-// Definition is what a function says of itself. It is stored in this form.
+// Definition is what a function says of itself. It is stored in this form, in which an empty list and none are the same.
 type Definition struct {
 	Type        Type   `json:"type"`
 	Description string `json:"description"`
 	// Version is the author's own, empty to have one assigned.
 	Version   string     `json:"version"`
-	Scopes    []string   `json:"scopes"`
-	Endpoints []Endpoint `json:"endpoints"`
+	Scopes    []string   `json:"scopes,omitempty"`
+	Endpoints []Endpoint `json:"endpoints,omitempty"`
 	// Models are the models of a sync, or the one output model of an action.
-	Models []string `json:"models"`
+	Models []string `json:"models,omitempty"`
 	// Input is the model of the input (action) or of the metadata (sync), empty for none.
 	Input string `json:"input"`
 	// JSONSchema is {"definitions": {model: schema}}.
-	JSONSchema json.RawMessage `json:"json_schema"`
+	JSONSchema json.RawMessage `json:"json_schema,omitempty"`
 
 	// For syncs.
 	Frequency            string   `json:"frequency"`
 	SyncType             string   `json:"sync_type"`
 	TrackDeletes         bool     `json:"track_deletes"`
 	AutoStart            bool     `json:"auto_start"`
-	WebhookSubscriptions []string `json:"webhook_subscriptions"`
+	WebhookSubscriptions []string `json:"webhook_subscriptions,omitempty"`
 	// Features holds "checkpoints" if the function uses them.
-	Features []string `json:"features"`
+	Features []string `json:"features,omitempty"`
 
 	// Event is when an on-event function runs.
 	Event string `json:"event"`

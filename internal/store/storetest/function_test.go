@@ -157,6 +157,7 @@ func TestADeployedFunctionIsFoundAsItWasGiven(t *testing.T) {
 				t.Errorf("%v: %v", missing, err)
 			}
 		}
+		given.WebhookSubscriptions = []string{} // is none
 		wantPlan(t, d.all(t, given), nil, nil, []string{"contacts 1"}, nil)
 	})
 }
