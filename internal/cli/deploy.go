@@ -144,7 +144,11 @@ func isTerminal(in io.Reader) bool {
 		return false
 	}
 	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	nothing, err := os.Stat(os.DevNull) // a device too
+	return err != nil || !os.SameFile(info, nothing)
 }
 
 // explain adds to a refusal what to do about it.

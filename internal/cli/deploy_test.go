@@ -234,6 +234,18 @@ func TestDataOfConnectionsIsOnlyDeletedWhenItIsConfirmed(t *testing.T) {
 	}
 }
 
+func TestNothingIsNoTerminal(t *testing.T) {
+	t.Parallel()
+	nothing, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = nothing.Close() }()
+	if isTerminal(nothing) || isTerminal(strings.NewReader("")) {
+		t.Error("it would be asked for a confirmation")
+	}
+}
+
 func TestDeploySaysWhatToDoWhenItCannotWork(t *testing.T) {
 	t.Parallel()
 	d := newDeployServer(t)
