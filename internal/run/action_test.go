@@ -21,7 +21,7 @@ import (
 
 var allActions = []string{
 	"echo", "null", "error-object", "error-text", "error-none", "throw-text", "throw-null", "type-error", "upstream", "refused", "forbidden", "loop", "never",
-	"memory", "big", "connection", "leak", "nested", "recursive", "lock", "wait", "checkpoint", "flaky", "fetch-ok", "wrong-model", "syntax",
+	"memory", "big", "connection", "leak", "nested", "recursive", "lock", "wait", "checkpoint", "flaky", "fetch-ok", "wrong-model", "syntax", "plain",
 }
 
 func actionWorld(t testing.TB, s *store.Store) *world {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/patchbay-dev/patchbay/internal/function"
 	"github.com/patchbay-dev/patchbay/internal/oplog"
+	"github.com/patchbay-dev/patchbay/internal/queue"
 	"github.com/patchbay-dev/patchbay/internal/run"
 	"github.com/patchbay-dev/patchbay/internal/store"
 	"github.com/patchbay-dev/patchbay/internal/store/storetest"
@@ -146,60 +147,75 @@ func TestTheLifeOfASync(t *testing.T) {
 func TestARunThatLostItsProcessIsTakenOverAndAnnouncedOnce(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T, s *store.Store) {
-		o := options{lease: 2 * time.Second, paused: true}
-		w := newWorld(t, s, o)
-		src := newSource(w, []string{"a", "b"}, []string{"c"}, []string{"d"})
-		inside, release := make(chan struct{}), make(chan struct{})
-		var once sync.Once
-		src.gate = func(_ *http.Request, page int) {
-			if page != 2 {
-				return
-			}
-			held := false
-			once.Do(func() { held = true; close(inside) })
-			if held {
-				<-release
-			}
-		}
-		w.deploy("items")
-		w.connection = w.connect("user-1")
-
-		// The first node gets as far as the third page, and hangs: it renews its lease no more.
-		node, life := w.another(o)
-		if err := node.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		<-inside
-		life.dead.Store(true)
-		w.start()
-		st := w.ran("items", 2)
-		close(release)
-		if err := node.Stop(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-		if st.Status != "SUCCESS" || st.LatestResult["Item"] != (run.Counts{Added: 4}) {
-			t.Errorf("after the take-over: %+v", st)
-		}
-		if live, deleted := w.live("Item"); len(live) != 4 || len(deleted) != 0 {
-			t.Errorf("records %v, deleted %v", live, deleted)
-		}
-		var pages []string
-		for _, asked := range src.requests() {
-			pages = append(pages, strings.TrimSuffix(asked, "&since="))
-		}
-		if diff := cmp.Diff([]string{"page=0", "page=1", "page=2", "page=2"}, pages); diff != "" {
-			t.Errorf("it did not go on from the checkpoint: %s", diff)
-		}
-		ops := w.log.of(oplog.SyncRun, "items")
-		if len(ops) != 2 || ops[0].State != oplog.Failed || ops[0].Error.Type != "worker_lost" || ops[1].State != oplog.Success {
-			t.Errorf("operations %+v", ops)
-		}
-		w.until("the webhook arrived", func() bool { return len(w.app.of("items")) > 0 })
-		w.clock.advance(time.Minute)
-		if got := w.app.of("items"); len(got) != 1 || got[0].ResponseResults != (run.Counts{Added: 4}) {
-			t.Errorf("webhooks %+v", got)
+		ops := takenOver(t, s, func(_ *world, _ *queue.Client, life *mortal) { life.dead.Store(true) })
+		if ops[0].State != oplog.Failed || ops[0].Error.Type != "worker_lost" {
+			t.Errorf("the lost run: %+v", ops[0])
 		}
 	})
+}
+
+func TestARunSurvivesTheStopOfItsServer(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		ops := takenOver(t, s, func(w *world, node *queue.Client, _ *mortal) {
+			if err := node.Stop(context.WithoutCancel(w.t.Context())); err != nil {
+				w.t.Error(err)
+			}
+		})
+		if ops[0].State != oplog.Cancelled {
+			t.Errorf("the stopped run: %+v", ops[0])
+		}
+	})
+}
+
+// takenOver lets a first node get as far as the third page, ends it, and has a second one go on. It gives the two operations.
+func takenOver(t *testing.T, s *store.Store, end func(w *world, node *queue.Client, life *mortal)) []oplog.Record {
+	t.Helper()
+	o := options{lease: 2 * time.Second, paused: true}
+	w := newWorld(t, s, o)
+	src := newSource(w, []string{"a", "b"}, []string{"c"}, []string{"d"})
+	inside := make(chan struct{})
+	var once sync.Once
+	src.gate = func(r *http.Request, page int) {
+		held := false
+		if page == 2 {
+			once.Do(func() { held = true; close(inside) })
+		}
+		if held {
+			<-r.Context().Done()
+		}
+	}
+	w.deploy("items")
+	w.connection = w.connect("user-1")
+	node, life := w.another(o)
+	if err := node.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-inside
+	end(w, node, life)
+	w.start()
+	st := w.ran("items", 2)
+	if err := node.Stop(context.WithoutCancel(t.Context())); err != nil {
+		t.Error(err)
+	}
+	if st.Status != "SUCCESS" || st.LatestResult["Item"] != (run.Counts{Added: 4}) {
+		t.Errorf("after the take-over: %+v", st)
+	}
+	if live, deleted := w.live("Item"); len(live) != 4 || len(deleted) != 0 {
+		t.Errorf("records %v, deleted %v", live, deleted)
+	}
+	if diff := cmp.Diff([]string{"page=0&since=", "page=1&since=", "page=2&since=", "page=2&since="}, src.requests()); diff != "" {
+		t.Errorf("it did not go on from the checkpoint: %s", diff)
+	}
+	ops := w.log.of(oplog.SyncRun, "items")
+	if len(ops) != 2 || ops[1].State != oplog.Success {
+		t.Fatalf("operations %+v", ops)
+	}
+	w.until("the webhook arrived", func() bool { return len(w.app.of("items")) > 0 })
+	if got := w.app.of("items"); len(got) != 1 || got[0].ResponseResults != (run.Counts{Added: 4}) || got[0].ModifiedAfter > ops[0].StartedAt.UTC().Format("2006-01-02T15:04:05.000Z") {
+		t.Errorf("webhooks %+v", got)
+	}
+	return ops
 }
 
 func TestAPauseAbortsTheRunAndAStartResumesIt(t *testing.T) {

@@ -4,18 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"time"
 
 	"github.com/patchbay-dev/patchbay/internal/checkpoint"
-	"github.com/patchbay-dev/patchbay/internal/connection"
+	"github.com/patchbay-dev/patchbay/internal/errs"
 	"github.com/patchbay-dev/patchbay/internal/function"
-	"github.com/patchbay-dev/patchbay/internal/integration"
 	"github.com/patchbay-dev/patchbay/internal/lifecycle"
 	"github.com/patchbay-dev/patchbay/internal/oplog"
-	"github.com/patchbay-dev/patchbay/internal/outbound"
 	"github.com/patchbay-dev/patchbay/internal/queue"
-	"github.com/patchbay-dev/patchbay/internal/record"
 	"github.com/patchbay-dev/patchbay/internal/runner"
 )
 
@@ -38,8 +36,11 @@ const (
 	codeShutdown  = "server_stopped"
 )
 
-// afterStop is how long a run waits that found the runner stopping.
-const afterStop = time.Second
+// afterStop is how long a run waits that found the runner stopping, afterFault one that met a fault of ours.
+const (
+	afterStop  = time.Second
+	afterFault = 10 * time.Second
+)
 
 // syncWorker runs syncs.
 type syncWorker struct{ *Service }
@@ -51,14 +52,24 @@ type syncRun struct {
 	host *host // nil before the function was started
 }
 
-// Work makes one run.
+// Work makes one run. When its beginning or its outcome can't be stored the job is put off, and the next run goes on from where
+// this one has got.
 func (w *syncWorker) Work(ctx context.Context, job *queue.Job[syncArgs]) error {
-	x, err := w.syncExecution(ctx, job.Args)
+	err := w.run(ctx, job)
 	switch {
+	case err == nil, errors.Is(err, queue.ErrCancelled), errors.Is(err, queue.ErrLeaseLost), context.Cause(ctx) != nil:
+		return err
 	case errors.Is(err, errNothingToRun):
 		w.opts.Logger.WarnContext(ctx, "a sync is scheduled that can't run", "sync", job.Args.SyncID, "err", err)
 		return nil
-	case err != nil:
+	}
+	w.opts.Logger.ErrorContext(ctx, "a sync is put off by a fault", "sync", job.Args.SyncID, "err", err, "retry", afterFault)
+	return queue.Snooze(afterFault)
+}
+
+func (w *syncWorker) run(ctx context.Context, job *queue.Job[syncArgs]) error {
+	x, err := w.syncExecution(ctx, job.Args)
+	if err != nil {
 		return err
 	}
 	r := &syncRun{execution: x, job: job}
@@ -93,39 +104,39 @@ func (w *syncWorker) Work(ctx context.Context, job *queue.Job[syncArgs]) error {
 // errNothingToRun is for schedules whose sync, function or connection is gone or switched off.
 var errNothingToRun = errors.New("nothing to run")
 
+// missing marks an error that says that something does not exist.
+func missing(err error) error {
+	var known *errs.Error
+	if errors.Is(err, ErrNotFound) || errors.As(err, &known) && known.Status == http.StatusNotFound {
+		return fmt.Errorf("%w: %w", errNothingToRun, err)
+	}
+	return err
+}
+
 // syncExecution finds what a run needs.
 func (s *Service) syncExecution(ctx context.Context, args syncArgs) (*execution, error) {
 	y, err := s.store.Sync(ctx, args.EnvironmentID, args.SyncID)
-	if errors.Is(err, ErrNotFound) {
-		return nil, fmt.Errorf("%w: %w", errNothingToRun, err)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("read sync %s: %w", args.SyncID, err)
+		return nil, missing(fmt.Errorf("read sync %s: %w", args.SyncID, err))
 	}
 	settings, err := s.opts.Tenants.Settings(ctx, args.EnvironmentID)
 	if err != nil {
-		return nil, fmt.Errorf("settings of environment %d: %w", args.EnvironmentID, err)
+		return nil, missing(fmt.Errorf("settings of environment %d: %w", args.EnvironmentID, err))
 	}
 	i, err := s.opts.Integrations.Get(ctx, args.EnvironmentID, y.Integration)
-	if errors.Is(err, integration.ErrNotFound) {
-		return nil, fmt.Errorf("%w: %w", errNothingToRun, err)
-	}
 	if err != nil {
-		return nil, err
+		return nil, missing(err)
 	}
 	c, err := s.opts.Connections.GetByID(ctx, args.EnvironmentID, y.ConnectionID)
-	if errors.Is(err, connection.ErrNotFound) {
-		return nil, fmt.Errorf("%w: %w", errNothingToRun, err)
-	}
 	if err != nil {
-		return nil, err
+		return nil, missing(err)
 	}
 	f, err := s.opts.Functions.Get(ctx, i, function.Sync, y.Name)
-	if errors.Is(err, function.ErrNotFound) || err == nil && !f.Enabled {
-		return nil, fmt.Errorf("%w: the function %s is not deployed or disabled", errNothingToRun, y.Name)
-	}
 	if err != nil {
-		return nil, err
+		return nil, missing(err)
+	}
+	if !f.Enabled {
+		return nil, fmt.Errorf("%w: the function %s is disabled", errNothingToRun, y.Name)
 	}
 	p, _ := s.opts.Catalog.Get(i.Provider)
 	return &execution{
@@ -264,173 +275,3 @@ func (w *syncWorker) deletePrevious(ctx context.Context, r *syncRun) error {
 	}
 	return nil
 }
-
-// succeed makes a run true that succeeded or was interrupted: its end, its webhooks and the end of its job are one transaction.
-func (w *syncWorker) succeed(ctx context.Context, r *syncRun) error {
-	ctx = context.WithoutCancel(ctx)
-	r.run.Status, r.run.FinishedAt = Success, w.now().UTC()
-	if r.run.Interrupted {
-		r.job.RunAgainNow()
-	}
-	for _, model := range r.function.Models { // a stream that is only read is in use, too
-		if err := w.opts.Records.Touch(ctx, r.stream(model)); err != nil {
-			return err
-		}
-	}
-	err := w.store.Write(ctx, func(ctx context.Context) error {
-		if err := r.job.CompleteTx(ctx); err != nil {
-			return err
-		}
-		if err := w.store.SaveRun(ctx, *r.run); err != nil {
-			return err
-		}
-		if err := w.store.SetLastSync(ctx, r.env.ID, r.sync.ID, r.run.Since); err != nil {
-			return err
-		}
-		_, err := w.opts.Connections.ClearError(ctx, r.env.ID, r.connection.ID, connection.SyncError, r.source())
-		if err != nil && !errors.Is(err, connection.ErrNotFound) {
-			return err
-		}
-		return w.opts.Webhooks.SendSync(ctx, r.event())
-	})
-	if err != nil {
-		return fmt.Errorf("end a run of %s: %w", r.sync.ID, err)
-	}
-	if r.run.Interrupted {
-		r.op.Log(ctx, oplog.Info, "The run was interrupted at a checkpoint after a long time and goes on in a new one")
-	}
-	r.op.Success(ctx)
-	return nil
-}
-
-// source tells the errors of a connection's syncs apart.
-func (x *execution) source() string { return record.FullModel(x.sync.Name, x.variant) }
-
-// event is what the app is told.
-func (r *syncRun) event() outbound.SyncEvent {
-	e := outbound.SyncEvent{
-		Target: outbound.TargetOf(r.connection), Sync: r.sync.Name, Variant: r.variant, Type: string(Incremental), StartedAt: r.run.Since,
-	}
-	if r.sync.LastSyncAt.IsZero() {
-		e.Type = "INITIAL"
-	}
-	if r.host != nil {
-		e.Checkpoints = r.host.checkpointRange()
-	}
-	for _, model := range r.function.Models {
-		n := r.run.Result[model]
-		e.Models = append(e.Models, outbound.ModelResult{Model: model, Added: n.Added, Updated: n.Updated, Deleted: n.Deleted})
-	}
-	return e
-}
-
-// fail makes a run true that failed. To the queue it is a job that was done: the next run is on the grid.
-func (w *syncWorker) fail(ctx context.Context, r *syncRun, f *Failure) error {
-	ctx = context.WithoutCancel(ctx)
-	err := w.store.Write(ctx, func(ctx context.Context) error {
-		if err := r.job.CompleteTx(ctx); err != nil {
-			return err
-		}
-		return w.stop(ctx, r, f)
-	})
-	if err != nil {
-		return fmt.Errorf("end a run of %s: %w", r.sync.ID, err)
-	}
-	r.op.Fail(ctx, logged(f))
-	return nil
-}
-
-// stop records a failure and tells the app, in the transaction of ctx.
-func (w *syncWorker) stop(ctx context.Context, r *syncRun, f *Failure) error {
-	ended := *r.run
-	ended.Status, ended.Error, ended.FinishedAt, ended.Interrupted = Stopped, f.Type, w.now().UTC(), false
-	if err := w.store.SaveRun(ctx, ended); err != nil {
-		return err
-	}
-	_, err := w.opts.Connections.SetError(ctx, r.env.ID, r.connection.ID, connection.ActiveError{
-		Type: connection.SyncError, LogID: r.run.OperationID, Source: r.source(),
-	})
-	if err != nil && !errors.Is(err, connection.ErrNotFound) {
-		return err
-	}
-	e := r.event()
-	e.FailedAt = ended.FinishedAt
-	e.Failure = &outbound.Failure{Type: f.Type, Description: f.Message(), Payload: f.Payload, Additional: f.additional()}
-	return w.opts.Webhooks.SendSync(ctx, e)
-}
-
-// cancelled ends a run that somebody asked to end.
-func (w *syncWorker) cancelled(ctx context.Context, r *syncRun) error {
-	ctx = context.WithoutCancel(ctx)
-	err := w.store.Write(ctx, func(ctx context.Context) error {
-		if err := r.job.EndTx(ctx, queue.ErrCancelled); err != nil {
-			return err
-		}
-		return w.saveStopped(ctx, r, codeCancelled)
-	})
-	if err != nil {
-		return fmt.Errorf("cancel a run of %s: %w", r.sync.ID, err)
-	}
-	r.op.Cancel(ctx)
-	return nil
-}
-
-// stopping leaves a run to whoever claims its job next.
-func (w *syncWorker) stopping(ctx context.Context, r *syncRun) error {
-	ctx = context.WithoutCancel(ctx)
-	again := queue.Snooze(afterStop)
-	err := w.store.Write(ctx, func(ctx context.Context) error {
-		if err := r.job.EndTx(ctx, again); err != nil {
-			return err
-		}
-		return w.saveStopped(ctx, r, codeShutdown)
-	})
-	if err != nil {
-		return fmt.Errorf("put a run of %s off: %w", r.sync.ID, err)
-	}
-	r.op.Log(ctx, oplog.Info, "The server stops; the sync goes on when it is back")
-	r.op.Cancel(ctx)
-	return again
-}
-
-func (w *syncWorker) saveStopped(ctx context.Context, r *syncRun, code string) error {
-	ended := *r.run
-	ended.Status, ended.Error, ended.FinishedAt, ended.Interrupted = Stopped, code, w.now().UTC(), false
-	return w.store.SaveRun(ctx, ended)
-}
-
-// Failed implements queue.FailureHandler, for jobs that end without Work having said how: lost too often, or a fault of ours.
-func (w *syncWorker) Failed(ctx context.Context, job *queue.Job[syncArgs], cause error) error {
-	last, err := w.store.LastRun(ctx, job.Args.SyncID)
-	if errors.Is(err, ErrNotFound) || err == nil && (last.JobID != int64(job.ID) || last.Status != Running) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	x, err := w.syncExecution(ctx, job.Args)
-	if errors.Is(err, errNothingToRun) {
-		last.Status, last.Error, last.FinishedAt = Stopped, codeLost, w.now().UTC()
-		return w.store.SaveRun(ctx, last)
-	}
-	if err != nil {
-		return err
-	}
-	x.run = &last
-	reason := "internal fault"
-	if errors.Is(cause, queue.ErrLostTooOften) {
-		reason = "the process that ran the sync was lost again and again"
-	}
-	f := failed(TypeSyncFailure, reason)
-	if err := w.stop(ctx, &syncRun{execution: x, job: job}, f); err != nil {
-		return err
-	}
-	w.store.AfterCommit(ctx, func() {
-		if op, err := w.opts.Log.Resume(ctx, last.EnvironmentID, last.OperationID); err == nil {
-			op.Fail(ctx, logged(f))
-		}
-	})
-	return nil
-}
-
-var _ queue.FailureHandler[syncArgs] = (*syncWorker)(nil)

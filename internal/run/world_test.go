@@ -67,9 +67,13 @@ func TestMain(m *testing.M) {
 var compiled = sync.OnceValues(func() ([]function.Compiled, error) {
 	all, err := compile.Project(context.Background(), os.DirFS("testdata/project"), compile.Options{Inspector: pool})
 	broken := function.Compiled{
-		Definition: function.Definition{Type: function.Action, Models: []string{}}, Name: "syntax", Integration: "fake", JS: "module.exports = (", TS: "",
+		Definition: function.Definition{Type: function.Action, Models: []string{}}, Name: "syntax", Integration: "fake", JS: "module.exports = (",
 	}
-	return append(all, broken), err
+	plain := function.Compiled{
+		Definition: function.Definition{Type: function.Action, Models: []string{}}, Name: "plain", Integration: "fake",
+		JS: `exports.default = { type: 'action', exec: async (nango, input) => ({ n: input.n * 2 }) };`,
+	}
+	return append(all, broken, plain), err
 })
 
 const apiKey = "sk-upstream-1234567890"
@@ -535,11 +539,14 @@ func (w *world) trigger(name, opts string) {
 	}
 }
 
+func (w *world) stream(model string) record.Stream {
+	return record.Stream{EnvironmentID: w.env.ID, ConnectionID: w.connection.ID, Model: model}
+}
+
 // live gives the ids of the live and of the deleted records of a model.
 func (w *world) live(model string) (live, deleted []string) {
 	w.t.Helper()
-	stream := record.Stream{EnvironmentID: w.env.ID, ConnectionID: w.connection.ID, Model: model}
-	page := must[record.Page](w.t)(w.records.Page(w.t.Context(), stream, record.PageQuery{Limit: record.MaxPage}))
+	page := must[record.Page](w.t)(w.records.Page(w.t.Context(), w.stream(model), record.PageQuery{Limit: record.MaxPage}))
 	for _, raw := range page.Records {
 		var one struct {
 			ID   string

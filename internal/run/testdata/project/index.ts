@@ -28,3 +28,4 @@ import './fake/syncs/big.js';
 import './fake/syncs/fails.js';
 import './fake/syncs/older.js';
 import './fake/syncs/wrong.js';
+import './fake/syncs/mapped.js';
