@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/patchbay-dev/patchbay/internal/api/deployment"
 	"github.com/patchbay-dev/patchbay/internal/errs"
 	"github.com/patchbay-dev/patchbay/internal/function"
 	"github.com/patchbay-dev/patchbay/internal/function/compile"
@@ -82,7 +83,7 @@ func (o *deployOptions) run(cmd *cobra.Command, folder string) error {
 		return explain(err)
 	}
 	if !o.json {
-		plan.print(out)
+		printPlan(out, plan)
 	}
 	if len(plan.MissingIntegrations) > 0 {
 		return fmt.Errorf("the environment has no integration %s: create it first, its id is the name of the folder",
@@ -97,19 +98,19 @@ func (o *deployOptions) run(cmd *cobra.Command, folder string) error {
 		}
 	}
 	body.Reconcile, body.NangoYAML, body.Source = true, new(string), function.FromRepo
-	var deployed []deployedRow
+	var deployed []deployment.Deployed
 	if err := client.call(ctx, serverRequest{Method: http.MethodPost, Path: "/sync/deploy", Body: body}, &deployed); err != nil {
 		return explain(err)
 	}
 	return o.result(out, plan, deployed)
 }
 
-func (o *deployOptions) result(out io.Writer, plan *deployPlan, deployed []deployedRow) error {
+func (o *deployOptions) result(out io.Writer, plan *deployment.Plan, deployed []deployment.Deployed) error {
 	if o.json {
 		return json.NewEncoder(out).Encode(struct {
-			Plan     *deployPlan   `json:"plan"`
-			Deployed []deployedRow `json:"deployed"`
-		}{plan, append([]deployedRow{}, deployed...)})
+			Plan     *deployment.Plan      `json:"plan"`
+			Deployed []deployment.Deployed `json:"deployed"`
+		}{plan, append([]deployment.Deployed{}, deployed...)})
 	}
 	if o.dryRun {
 		_, err := fmt.Fprintln(out, "nothing was deployed")

@@ -19,6 +19,7 @@ import (
 
 	acmefunctions "github.com/patchbay-dev/patchbay/examples/acme-functions"
 	"github.com/patchbay-dev/patchbay/internal/api"
+	"github.com/patchbay-dev/patchbay/internal/api/deployment"
 	"github.com/patchbay-dev/patchbay/internal/errs"
 	"github.com/patchbay-dev/patchbay/internal/function"
 	"github.com/patchbay-dev/patchbay/internal/integration"
@@ -175,8 +176,8 @@ func TestAProjectIsDeployedWithAPlan(t *testing.T) {
 
 	out, _, err := d.deploy(t.Context(), folder, "--json", "--integration", "acme-crm")
 	var answer struct {
-		Plan     deployPlan
-		Deployed []deployedRow
+		Plan     deployment.Plan
+		Deployed []deployment.Deployed
 	}
 	if err != nil || json.Unmarshal([]byte(out), &answer) != nil || len(answer.Deployed) != 2 || answer.Deployed[0].Version != "1.0.1" ||
 		answer.Plan.Functions[0].Change != "changed" || answer.Plan.Functions[0].PreviousVersion != "2.0.0" {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/patchbay-dev/patchbay/internal/api/deployment"
 	"github.com/patchbay-dev/patchbay/internal/function"
 )
 
@@ -135,37 +136,10 @@ func withEvent(all []deployEvents, c function.Compiled) []deployEvents {
 	return all
 }
 
-// deployPlan is what the server would change.
-type deployPlan struct {
-	Functions           []plannedRow `json:"functions"`
-	DeletedModels       []string     `json:"deleted_models"`
-	MissingIntegrations []string     `json:"missing_integrations"`
-	Destructive         bool         `json:"destructive"`
-}
-
-type plannedRow struct {
-	Change          string        `json:"change"`
-	Type            function.Type `json:"type"`
-	Integration     string        `json:"integration"`
-	Name            string        `json:"name"`
-	Version         string        `json:"version,omitempty"`
-	PreviousVersion string        `json:"previous_version,omitempty"`
-	Connections     int           `json:"connections"`
-	Differences     []string      `json:"differences,omitempty"`
-}
-
-type deployedRow struct {
-	Name        string        `json:"name"`
-	Type        function.Type `json:"type"`
-	Integration string        `json:"providerConfigKey"`
-	Version     string        `json:"version"`
-	Models      []string      `json:"models"`
-}
-
 // confirmation asks the server for the plan.
-func confirmation(ctx context.Context, client *serverClient, body *deployBody) (*deployPlan, error) {
+func confirmation(ctx context.Context, client *serverClient, body *deployBody) (*deployment.Plan, error) {
 	var answer struct {
-		Plan *deployPlan `json:"plan"`
+		Plan *deployment.Plan `json:"plan"`
 	}
 	err := client.call(ctx, serverRequest{
 		Method: http.MethodPost, Path: "/sync/deploy/confirmation", Header: map[string]string{"Patchbay-Plan": "full"}, Body: body,
@@ -176,8 +150,8 @@ func confirmation(ctx context.Context, client *serverClient, body *deployBody) (
 	return answer.Plan, err
 }
 
-// print shows one line per function, what changes first.
-func (p *deployPlan) print(out io.Writer) {
+// printPlan shows one line per function, what changes first.
+func printPlan(out io.Writer, p *deployment.Plan) {
 	signs := map[string]string{"new": "+", "changed": "~", "deleted": "-", "unchanged": "="}
 	for _, f := range p.Functions {
 		version := f.Version

@@ -71,7 +71,7 @@ func writeFile(path, text string, replace bool) (written bool, err error) {
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // as below
 		return false, err
 	}
 	return true, os.WriteFile(path, []byte(text), 0o644) //nolint:gosec // it is the user's source code

@@ -1,4 +1,4 @@
-package api
+package deployment
 
 import (
 	"encoding/json"
@@ -26,8 +26,8 @@ var (
 	events     = []string{"post-connection-creation", "pre-connection-deletion", "validate-connection"}
 )
 
-// readDeployment reads the body of a deployment, or of its confirmation, which may not have nangoYamlBody.
-func readDeployment(body []byte, deploying bool) (function.Deployment, error) {
+// Read reads the body of a deployment, or of its confirmation, which may not have nangoYamlBody.
+func Read(body []byte, deploying bool) (function.Deployment, error) {
 	b := input.Body(body)
 	var d function.Deployment
 	schema := readProjectSchema(b)
