@@ -234,7 +234,7 @@ func (c *Client) hearCancel(payload string) {
 		c.running.beatNow()
 		return
 	}
-	c.running.cancelJob(JobID(id))
+	c.running.cancelHeard(JobID(id))
 }
 
 // health is the last failure of each loop.

@@ -37,8 +37,8 @@
 // # Schedules
 //
 // A schedule inserts its job when it is started, due, and has no unfinished job. It stays on the grid anchor + n × period: when
-// its job ends, the next run is the first point of the grid that is not past, so a slow job skips ticks and never piles up. The
-// tick inserts the job in the transaction that marks the schedule, and every node ticks; there is no leader.
+// its job ends, the next run is the first point of the grid that is not past and has not been run, so a slow job skips ticks and
+// never piles up. The tick inserts the job in the transaction that marks the schedule, and every node ticks; there is no leader.
 //
 // # What breaks it
 //

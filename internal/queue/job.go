@@ -41,7 +41,8 @@ var (
 // deployment, a power cut), but one that kills its process must not do so for ever. 5: rarer than any series of deployments.
 const MaxLost = 5
 
-// Job is one run of a job, as a worker sees it.
+// Job is one run of a job, as a worker sees it. One made by hand, to test a worker, has no lease: then Guard, CompleteTx, EndTx
+// and RunAgainNow do nothing.
 type Job[T Args] struct {
 	ID     JobID
 	Args   T
@@ -62,7 +63,12 @@ type Job[T Args] struct {
 // Guard checks, in the transaction of ctx, that this process still holds the job, and keeps it so until the commit. Call it
 // first in every transaction whose effect must not come from a run that was given up: it returns ErrLeaseLost or ErrCancelled,
 // and the transaction should then be rolled back.
-func (j *Job[T]) Guard(ctx context.Context) error { return j.run.guard(ctx) }
+func (j *Job[T]) Guard(ctx context.Context) error {
+	if j.run == nil {
+		return nil
+	}
+	return j.run.guard(ctx)
+}
 
 // CompleteTx ends the job as succeeded in the transaction of ctx, so that its result and its end commit together. After the
 // commit whatever Work returns is ignored. It fails like Guard.
@@ -71,14 +77,23 @@ func (j *Job[T]) CompleteTx(ctx context.Context) error { return j.EndTx(ctx, nil
 // EndTx records in the transaction of ctx what returning result from Work would: nil, Snooze, RetryAfter, Discard,
 // ErrCancelled, or a plain error to which the retry policy applies. It fails like Guard, except that a cancelled job may still
 // be ended with ErrCancelled.
-func (j *Job[T]) EndTx(ctx context.Context, result error) error { return j.run.endTx(ctx, result) }
+func (j *Job[T]) EndTx(ctx context.Context, result error) error {
+	if j.run == nil {
+		return nil
+	}
+	return j.run.endTx(ctx, result)
+}
 
 // RunAgainNow makes the schedule of this job due at once, instead of at the next point of its grid, if the job then succeeds.
-func (j *Job[T]) RunAgainNow() { j.run.again.Store(true) }
+func (j *Job[T]) RunAgainNow() {
+	if j.run != nil {
+		j.run.again.Store(true)
+	}
+}
 
 // FailsWith tells whether returning err now would fail the job for good: it is a Discard, or this was the last attempt.
 func (j *Job[T]) FailsWith(err error) bool {
-	return j.run.decide(err).Verdict == Failed
+	return verdict(err, j.Attempt, j.MaxAttempts) == Failed
 }
 
 // execution is the part of a run that does not depend on the type of its arguments.

@@ -42,30 +42,44 @@ func RetryAfter(d time.Duration, cause error) error {
 // Discard fails the job for good, whatever attempts are left.
 func Discard(cause error) error { return &outcome{verdict: Failed, cause: cause} }
 
-// decide turns what Work returned into what the store must record.
-func (e *execution) decide(result error) Ending {
-	ending := Ending{Hold: e.row.Hold}
+// verdict is what a result of Work means for a job that made so many attempts.
+func verdict(result error, attempt, most int) Verdict {
 	var said *outcome
 	switch {
 	case result == nil:
-		ending.Verdict, ending.Again = Succeeded, e.again.Load()
-		return ending
+		return Succeeded
 	case errors.As(result, &said):
+		if said.counted && attempt >= most {
+			return Failed
+		}
+		return said.verdict
 	case errors.Is(result, ErrCancelled):
-		ending.Verdict = Cancelled
-		return ending
+		return Cancelled
+	case attempt >= most:
+		return Failed
 	default:
-		said = &outcome{verdict: Later, counted: true, after: e.backoff(), cause: result}
+		return Later
 	}
-	ending.Verdict, ending.Counted = said.verdict, said.counted
-	if said.counted && e.row.Attempt >= e.row.MaxAttempts {
-		ending.Verdict = Failed
+}
+
+// decide turns what Work returned into what the store must record.
+func (e *execution) decide(result error) Ending {
+	ending := Ending{Hold: e.row.Hold, Verdict: verdict(result, e.row.Attempt, e.row.MaxAttempts)}
+	var said *outcome
+	if !errors.As(result, &said) {
+		said = &outcome{counted: true, cause: result}
+		if ending.Verdict == Later {
+			said.after = e.backoff()
+		}
 	}
-	if said.cause != nil {
+	switch ending.Verdict {
+	case Succeeded:
+		ending.Again = e.again.Load()
+	case Later:
+		ending.RunAt, ending.Counted = e.client.now().Add(max(said.after, 0)), said.counted
+	}
+	if ending.Verdict == Failed || ending.Counted {
 		ending.Error = shorten(result.Error())
-	}
-	if ending.Verdict == Later {
-		ending.RunAt = e.client.now().Add(max(said.after, 0))
 	}
 	return ending
 }

@@ -29,7 +29,7 @@ func (r *running) add(e *execution) {
 	_, now := r.cancels[e.row.ID]
 	_, then := r.before[e.row.ID]
 	if now || then {
-		e.stop(ErrCancelled)
+		poke(r.beat)
 	}
 }
 
@@ -39,13 +39,15 @@ func (r *running) remove(e *execution) {
 	delete(r.runs, e.row.Hold)
 }
 
-func (r *running) cancelJob(id JobID) {
+// cancelHeard has the job's row looked at now instead of at the next beat. The hint itself proves nothing: on PostgreSQL it may
+// come from another installation in the same database.
+func (r *running) cancelHeard(id JobID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cancels[id] = struct{}{}
-	for hold, e := range r.runs {
+	for hold := range r.runs {
 		if hold.ID == id {
-			e.stop(ErrCancelled)
+			poke(r.beat)
 		}
 	}
 }

@@ -60,7 +60,7 @@ type Schedule struct {
 	// Period and Anchor are the grid of the runs.
 	Period time.Duration
 	Anchor time.Time
-	// NextAt is when it is due, if it is started and has no unfinished job; while it has one, the point it was due at.
+	// NextAt is when it is due, if it is started and has no unfinished job; while it has one, when it would be.
 	NextAt               time.Time
 	LastJob              JobID
 	LastState            LastState

@@ -21,15 +21,19 @@ var (
 	takeJob  = engine.SQL(`UPDATE jobs SET state = 2, attempt = attempt + 1, lock_slot = $4, lease = $2 + id, lease_until = $3 WHERE id = $1`)
 	// Of the given names, those nobody else decides on; on SQLite, with its one writer, that is all of them.
 	tryNames = engine.SQLPair(`SELECT value FROM json_each($1)`,
-		`SELECT name FROM unnest($1::text[]) AS name WHERE pg_try_advisory_xact_lock(`+nameLock+`, hashtext(name))`)
+		`SELECT name FROM unnest($1::text[]) AS name WHERE pg_try_advisory_xact_lock(`+nameLock+`, `+nameHash+`)`)
 	slotsTaken   = engine.SQL(`SELECT lock_key, lock_slot FROM jobs WHERE state = 2 AND lock_key {in $1}`)
 	groupsTaken  = engine.SQL(`SELECT group_key, COUNT(*) FROM jobs WHERE state = 2 AND group_key {in $1} GROUP BY group_key`)
 	holdOnKeys   = engine.SQL(`UPDATE jobs SET state = 3, held_on = 'k:' || lock_key, held_limit = lock_limit WHERE id {in $1}`)
 	holdOnGroups = engine.SQL(`UPDATE jobs SET state = 3, held_on = 'g:' || group_key, held_limit = group_limit WHERE id {in $1}`)
 )
 
-// nameLock is the class of the advisory locks on names; "qu" in ASCII.
-const nameLock = "29045"
+// nameLock is the class of the advisory locks on names, "qu" in ASCII, and nameHash the lock of a name. The locks belong to the
+// PostgreSQL database, the names to a schema of it.
+const (
+	nameLock = "29045"
+	nameHash = "hashtext(current_schema() || ' ' || name)"
+)
 
 // Names of keys and groups share one space of locks and of jobs.held_on.
 func keyName(key string) string     { return "k:" + key }

@@ -22,15 +22,15 @@ var (
 		WHERE id = $1 AND lease = $2 AND state = 2 AND NOT cancelled RETURNING ` + jobNames)
 	whyRefused = engine.SQL(`SELECT cancelled FROM jobs WHERE id = $1 AND lease = $2 AND state = 2`)
 
-	// The next point of the grid that is not before now; integers divide towards zero.
+	// The next point of the grid that is not before now, nor the one that this job ran for; see markSchedules.
 	endScheduled = engine.SQL(`UPDATE schedules SET last_job_state = $3, updated_at = $4,
-			next_at = CASE WHEN $5 THEN $4 ELSE anchor + (($4 - anchor + period - 1) / period) * period END
+			next_at = CASE WHEN $5 THEN $4 WHEN next_at >= $4 THEN next_at ELSE ` + gridFrom("period", "$4") + ` END
 		WHERE id = $1 AND last_job_id = $2 AND last_job_state = 1 RETURNING next_at, state`)
 
 	lockSchedules = engine.SQLPair(`SELECT id FROM schedules WHERE id IN (SELECT value FROM json_each($1))`,
 		`SELECT id FROM schedules WHERE id = ANY($1) ORDER BY id FOR UPDATE`)
 	lockNames = engine.SQLPair(`SELECT 1`,
-		`SELECT pg_advisory_xact_lock(`+nameLock+`, hash) FROM (SELECT DISTINCT hashtext(name) AS hash FROM unnest($1::text[]) AS name ORDER BY 1) names`)
+		`SELECT pg_advisory_xact_lock(`+nameLock+`, hash) FROM (SELECT DISTINCT `+nameHash+` AS hash FROM unnest($1::text[]) AS name ORDER BY 1) names`)
 	heldNames = engine.SQLPair(
 		`SELECT n.value FROM json_each($1) n WHERE EXISTS (SELECT 1 FROM jobs j WHERE j.state = 3 AND j.held_on = n.value)`,
 		`SELECT n FROM unnest($1::text[]) AS n WHERE EXISTS (SELECT 1 FROM jobs j WHERE j.state = 3 AND j.held_on = n)`)

@@ -10,6 +10,12 @@ import (
 	"github.com/patchbay-dev/patchbay/internal/store/engine"
 )
 
+// gridFrom is the first point of a schedule's grid that is not before a time. Integers divide towards zero, and no time is
+// before the anchor.
+func gridFrom(period, time string) string {
+	return `anchor + ((` + time + ` - anchor + ` + period + ` - 1) / ` + period + `) * ` + period
+}
+
 var (
 	insertSchedule = engine.SQL(`INSERT INTO schedules (queue, kind, environment_id, priority, args, lock_key, lock_limit, group_key, group_limit,
 			max_attempts, timeout, key, period, anchor, next_at, state, created_at, updated_at)
@@ -17,7 +23,7 @@ var (
 		ON CONFLICT (key) DO NOTHING`)
 	updateSchedule = engine.SQL(`UPDATE schedules SET queue = $1, kind = $2, environment_id = $3, priority = $4, args = $5, lock_key = $6, lock_limit = $7,
 			group_key = $8, group_limit = $9, max_attempts = $10, timeout = $11, updated_at = $14,
-			next_at = CASE WHEN period = $13 THEN next_at ELSE anchor + (($14 - anchor + $13 - 1) / $13) * $13 END, period = $13
+			next_at = CASE WHEN period = $13 THEN next_at ELSE ` + gridFrom("$13", "$14") + ` END, period = $13
 		WHERE key = $12`)
 	restartSchedule = engine.SQL(`UPDATE schedules SET anchor = $2, next_at = $2, created_at = $2, updated_at = $2, state = $3, last_job_id = 0, last_job_state = 0
 		WHERE id = $1`)
@@ -26,7 +32,7 @@ var (
 	setScheduleState  = engine.SQL(`UPDATE schedules SET state = $2, updated_at = $3 WHERE id = $1`)
 	letGoOfJob        = engine.SQL(`UPDATE schedules SET last_job_state = $2 WHERE id = $1 AND last_job_state = 1`)
 	setScheduleJob    = engine.SQL(`UPDATE schedules SET last_job_id = $2, last_job_state = 1, updated_at = $3 WHERE id = $1`)
-	setSchedulePeriod = engine.SQL(`UPDATE schedules SET updated_at = $3, next_at = anchor + (($3 - anchor + $2 - 1) / $2) * $2, period = $2
+	setSchedulePeriod = engine.SQL(`UPDATE schedules SET updated_at = $3, next_at = ` + gridFrom("$2", "$3") + `, period = $2
 		WHERE id = $1 AND period <> $2`)
 )
 

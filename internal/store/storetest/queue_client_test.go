@@ -60,7 +60,12 @@ func (d *diary) want(t *testing.T, want ...string) {
 // startQueue starts a client that runs notes with work, four at a time.
 func startQueue(t *testing.T, s *store.Store, config queue.Config, worker queue.Worker[note]) *queue.Client {
 	t.Helper()
-	config.Store = s.Queue()
+	return startQueueOn(t, s.Queue(), config, worker)
+}
+
+func startQueueOn(t *testing.T, s queue.Store, config queue.Config, worker queue.Worker[note]) *queue.Client {
+	t.Helper()
+	config.Store = s
 	config.Logger = slog.New(slog.DiscardHandler)
 	if config.Workers == nil {
 		config.Workers = queue.NewWorkers()

@@ -143,9 +143,12 @@ func (m *queueModel) finish(job *modelJob, last queue.LastState, again bool) {
 	if s == nil {
 		return
 	}
-	s.last, s.nextAt = last, s.grid(m.now)
-	if again {
+	s.last = last
+	switch {
+	case again:
 		s.nextAt = m.now
+	case s.nextAt.Before(m.now):
+		s.nextAt = s.grid(m.now)
 	}
 }
 

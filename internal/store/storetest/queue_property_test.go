@@ -2,6 +2,7 @@ package storetest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -31,6 +32,7 @@ func TestTheQueueDoesWhatTheModelSays(t *testing.T) {
 			}
 			defer func() {
 				if rt.Failed() { // what it left must not confuse the search for a shorter way to fail
+					_ = errors.Join(nodes[0].Close(), nodes[1].Close())
 					nodes = nil
 				}
 			}()
@@ -288,6 +290,7 @@ func (m *queueMachine) Tick(*rapid.T) {
 			m.Fatal(err)
 		}
 		m.fire(key, s.LastJob)
+		m.schedules[key].nextAt = m.schedules[key].grid(m.now.Add(time.Microsecond))
 	}
 }
 

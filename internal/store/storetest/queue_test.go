@@ -29,6 +29,7 @@ type queueBench struct {
 	client *queue.Client
 	store  store.Queue
 	now    time.Time
+	lease  time.Duration
 	token  int64
 }
 
@@ -37,7 +38,7 @@ var queueDay = time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
 
 func newQueueBench(t *testing.T, s *store.Store) *queueBench {
 	t.Helper()
-	b := &queueBench{T: t, store: s.Queue(), now: queueDay}
+	b := &queueBench{T: t, store: s.Queue(), now: queueDay, lease: 15 * time.Second}
 	client, err := queue.New(queue.Config{Store: b.store, Now: func() time.Time { return b.now }, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -55,12 +56,12 @@ func (b *queueBench) insert(text string, opts queue.InsertOpts) queue.JobID {
 	return id
 }
 
-// claim leases up to n jobs of the default queue for 15 s.
+// claim leases up to n jobs of the default queue.
 func (b *queueBench) claim(n int) []queue.Claimed {
 	b.Helper()
 	b.token += 1 << 32
 	claims, err := b.store.Claim(b.Context(), queue.ClaimRequest{
-		Queue: queue.DefaultQueue, Max: n, Token: b.token, Until: b.now.Add(15 * time.Second),
+		Queue: queue.DefaultQueue, Max: n, Token: b.token, Until: b.now.Add(b.lease),
 	})
 	if err != nil {
 		b.Fatal(err)
