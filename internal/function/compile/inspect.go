@@ -14,11 +14,12 @@ import (
 	"github.com/patchbay-dev/patchbay/internal/runner"
 )
 
-// loadLimits bound the reading of a definition: a module body only builds objects.
+// These bound the reading of a definition: a module body only builds objects. A loop ends with the CPU time; the wall clock is
+// only there for what waits, and generous because the machine may be busy.
 const (
 	loadMemory = 64 << 20
 	loadCPU    = 3 * time.Second
-	loadWall   = 10 * time.Second
+	loadWall   = 30 * time.Second
 )
 
 // one compiles one function and reads its definition.
