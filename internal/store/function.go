@@ -49,7 +49,7 @@ func (s Functions) LockEnvironment(ctx context.Context, environmentID int64) err
 // List implements function.Store.
 func (s Functions) List(ctx context.Context, environmentID, integrationID int64) ([]function.Function, error) {
 	one := func(row engine.Scanner) (function.Function, error) { return scanFunction(row) }
-	return engine.Collect(one)(s.core.Query(ctx, listFunctions, environmentID, integrationID)) //nolint:rowserrcheck // Collect does
+	return engine.Collect(one)(s.core.Query(ctx, listFunctions, environmentID, integrationID))
 }
 
 // Find implements function.Store.
