@@ -20,8 +20,9 @@ type Connections struct{ db *engine.DB }
 func (s *Store) Connections() Connections { return Connections{s.core} }
 
 const (
-	connectionColumns = `c.id, c.uuid, c.environment_id, c.integration_id, i.key, i.provider, c.connection_id, c.version, c.expires_at, c.metadata, c.tags, c.end_user,
-		c.webhook_url_override, c.active_errors, c.refresh_failures, c.refresh_failed_at, c.needs_reconnect, c.refresh_code, c.refresh_message,
+	connectionColumns = `c.id, c.uuid, c.environment_id, c.integration_id, i.key, i.provider, c.connection_id, c.version, c.expires_at,
+		c.metadata, c.tags, c.end_user, c.webhook_url_override, c.active_errors,
+		c.refresh_failures, c.refresh_failed_at, c.needs_reconnect, c.refresh_code, c.refresh_message,
 		c.created_at, c.updated_at, c.last_fetched_at`
 	connectionFrom = ` FROM connections c JOIN integrations i ON i.id = c.integration_id `
 	oneConnection  = `SELECT ` + connectionColumns + `, c.credentials, c.config` + connectionFrom + `WHERE c.environment_id = $1 AND c.id = $2`
@@ -30,10 +31,14 @@ const (
 )
 
 var (
-	insertConnection = engine.SQL(`INSERT INTO connections (uuid, environment_id, integration_id, connection_id, auth_mode, credentials, config, version, expires_at,
-			metadata, tags, end_user, end_user_id, organization_id, search, webhook_url_override, created_at, updated_at, last_fetched_at,
+	insertConnection = engine.SQL(`INSERT INTO connections (uuid, environment_id, integration_id, connection_id,
+			auth_mode, credentials, config, version, expires_at,
+			metadata, tags, end_user, end_user_id, organization_id, search, webhook_url_override,
+			created_at, updated_at, last_fetched_at,
 			active_errors, refresh_owner, refresh_until, refresh_failures, refresh_failed_at, needs_reconnect, refresh_code, refresh_message)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, '[]', '', 0, 0, 0, FALSE, '', '') RETURNING id`)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+			'[]', '', 0, 0, 0, FALSE, '', '')
+		RETURNING id`)
 	getConnection = engine.SQL(`SELECT ` + connectionColumns + `, c.credentials, c.config` + connectionFrom +
 		`WHERE c.environment_id = $1 AND c.integration_id = $2 AND c.connection_id = $3`)
 	getConnectionByID = engine.SQL(oneConnection)
@@ -46,7 +51,8 @@ var (
 			AND ($6 = 0 OR i.key {in $7})
 			AND ($8 = 0 OR $8 = (SELECT COUNT(*) FROM connection_tags t WHERE t.connection_id = c.id AND t.key || '=' || t.value {in $9}))
 		ORDER BY c.created_at DESC, c.id DESC LIMIT $10 OFFSET $11`)
-	replaceConnection = engine.SQL(`UPDATE connections SET auth_mode = $2, credentials = $3, config = $4, version = version + 1, expires_at = $5, metadata = $6, tags = $7,
+	replaceConnection = engine.SQL(`UPDATE connections
+		SET auth_mode = $2, credentials = $3, config = $4, version = version + 1, expires_at = $5, metadata = $6, tags = $7,
 			end_user = $8, end_user_id = $9, organization_id = $10, search = $11, webhook_url_override = $12, updated_at = $13, last_fetched_at = $14,
 			active_errors = '[]', refresh_owner = '', refresh_until = 0, refresh_failures = 0, refresh_failed_at = 0, needs_reconnect = FALSE,
 			refresh_code = '', refresh_message = ''
@@ -65,8 +71,9 @@ func (s Connections) Insert(ctx context.Context, c connection.Stored) (int64, er
 	var id int64
 	err := s.db.Write(ctx, func(ctx context.Context) error {
 		d := describe(c.Connection)
-		err := s.db.QueryRow(ctx, insertConnection, c.UUID, c.EnvironmentID, c.IntegrationID, c.ConnectionID, string(c.Credentials.Mode()), c.SealedCredentials, c.SealedConfig,
-			c.Version, engine.Micros(c.ExpiresAt), d.metadata, d.tags, d.endUser, d.endUserID, d.organizationID, d.search, c.WebhookURLOverride,
+		err := s.db.QueryRow(ctx, insertConnection, c.UUID, c.EnvironmentID, c.IntegrationID, c.ConnectionID,
+			string(c.Credentials.Mode()), c.SealedCredentials, c.SealedConfig, c.Version, engine.Micros(c.ExpiresAt),
+			d.metadata, d.tags, d.endUser, d.endUserID, d.organizationID, d.search, c.WebhookURLOverride,
 			engine.Micros(c.CreatedAt), engine.Micros(c.UpdatedAt), engine.Micros(c.LastFetchedAt)).Scan(&id)
 		if engine.IsUnique(err) {
 			return connection.ErrDuplicate
@@ -126,9 +133,10 @@ func (s Connections) Replace(ctx context.Context, c connection.Stored) (int64, e
 	var version int64
 	err := s.db.Write(ctx, func(ctx context.Context) error {
 		d := describe(c.Connection)
-		err := s.db.QueryRow(ctx, replaceConnection, c.ID, string(c.Credentials.Mode()), c.SealedCredentials, c.SealedConfig, engine.Micros(c.ExpiresAt),
-			d.metadata, d.tags, d.endUser, d.endUserID, d.organizationID, d.search, c.WebhookURLOverride, engine.Micros(c.UpdatedAt), engine.Micros(c.LastFetchedAt),
-			c.EnvironmentID).Scan(&version)
+		err := s.db.QueryRow(ctx, replaceConnection, c.ID,
+			string(c.Credentials.Mode()), c.SealedCredentials, c.SealedConfig, engine.Micros(c.ExpiresAt),
+			d.metadata, d.tags, d.endUser, d.endUserID, d.organizationID, d.search, c.WebhookURLOverride,
+			engine.Micros(c.UpdatedAt), engine.Micros(c.LastFetchedAt), c.EnvironmentID).Scan(&version)
 		if errors.Is(err, sql.ErrNoRows) {
 			return connection.ErrNotFound
 		}
@@ -144,7 +152,8 @@ func (s Connections) Replace(ctx context.Context, c connection.Stored) (int64, e
 func (s Connections) Patch(ctx context.Context, c connection.Stored) error {
 	return s.db.Write(ctx, func(ctx context.Context) error {
 		d := describe(c.Connection)
-		_, err := s.db.Exec(ctx, patchConnection, c.ID, d.metadata, d.tags, d.endUser, d.endUserID, d.organizationID, d.search, c.WebhookURLOverride, engine.Micros(c.UpdatedAt), c.EnvironmentID)
+		_, err := s.db.Exec(ctx, patchConnection, c.ID, d.metadata, d.tags, d.endUser, d.endUserID, d.organizationID, d.search,
+			c.WebhookURLOverride, engine.Micros(c.UpdatedAt), c.EnvironmentID)
 		if err != nil {
 			return fmt.Errorf("patch connection: %w", err)
 		}
@@ -233,9 +242,13 @@ func scanConnectionWith(row engine.Scanner, more ...any) (connection.Stored, err
 	var expires, failedAt, created, updated, fetched int64
 	var metadata, endUser sql.NullString
 	var tags, active string
-	err := row.Scan(append([]any{&c.ID, &c.UUID, &c.EnvironmentID, &c.IntegrationID, &c.IntegrationKey, &c.Provider, &c.ConnectionID, &c.Version, &expires,
-		&metadata, &tags, &endUser, &c.WebhookURLOverride, &active, &c.Refresh.Failures, &failedAt, &c.Refresh.NeedsReconnect, &c.Refresh.Code, &c.Refresh.Message,
-		&created, &updated, &fetched}, more...)...)
+	columns := []any{
+		&c.ID, &c.UUID, &c.EnvironmentID, &c.IntegrationID, &c.IntegrationKey, &c.Provider, &c.ConnectionID, &c.Version, &expires,
+		&metadata, &tags, &endUser, &c.WebhookURLOverride, &active,
+		&c.Refresh.Failures, &failedAt, &c.Refresh.NeedsReconnect, &c.Refresh.Code, &c.Refresh.Message,
+		&created, &updated, &fetched,
+	}
+	err := row.Scan(append(columns, more...)...)
 	if err != nil {
 		return c, err
 	}

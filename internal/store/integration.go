@@ -19,7 +19,8 @@ func (s *Store) Integrations() Integrations { return Integrations{s.core} }
 const integrationColumns = `id, uuid, environment_id, key, provider, display_name, forward_webhooks, secrets, created_at, updated_at`
 
 var (
-	insertIntegration = engine.SQL(`INSERT INTO integrations (uuid, environment_id, key, provider, display_name, forward_webhooks, secrets, created_at, updated_at)
+	insertIntegration = engine.SQL(`INSERT INTO integrations
+			(uuid, environment_id, key, provider, display_name, forward_webhooks, secrets, created_at, updated_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id`)
 	getIntegration    = engine.SQL(`SELECT ` + integrationColumns + ` FROM integrations WHERE environment_id = $1 AND key = $2`)
 	listIntegrations  = engine.SQL(`SELECT ` + integrationColumns + ` FROM integrations WHERE environment_id = $1 ORDER BY provider, created_at, id`)

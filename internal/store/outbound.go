@@ -19,30 +19,37 @@ type Outbound struct{ *Store }
 func (s *Store) Outbound() Outbound { return Outbound{s} }
 
 const (
-	deliveryColumns = `id, event_id, environment_id, connection_id, connection_name, integration, type, url, body, operation_id, state, attempts, created_at, ended_at`
+	deliveryColumns = `id, event_id, environment_id, connection_id, connection_name, integration, type, url, body, operation_id,
+		state, attempts, created_at, ended_at`
 	// manyDeliveries is how many a list without a limit gives.
 	manyDeliveries = 100
 )
 
 var (
-	insertDelivery = engine.SQL(`INSERT INTO deliveries (` + deliveryColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`)
-	getDelivery    = engine.SQL(`SELECT ` + deliveryColumns + ` FROM deliveries WHERE id = $1`)
-	beginAttempt   = engine.SQL(`UPDATE deliveries SET attempts = $2 WHERE id = $1 AND attempts = $2 - 1 AND state = 'pending'`)
-	insertAttempt  = engine.SQL(`INSERT INTO delivery_attempts (delivery_id, number, started_at, duration_us, status, headers, body, error)
+	insertDelivery = engine.SQL(`INSERT INTO deliveries (` + deliveryColumns + `)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`)
+	getDelivery   = engine.SQL(`SELECT ` + deliveryColumns + ` FROM deliveries WHERE id = $1`)
+	beginAttempt  = engine.SQL(`UPDATE deliveries SET attempts = $2 WHERE id = $1 AND attempts = $2 - 1 AND state = 'pending'`)
+	insertAttempt = engine.SQL(`INSERT INTO delivery_attempts (delivery_id, number, started_at, duration_us, status, headers, body, error)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`)
 	endDelivery = engine.SQL(`UPDATE deliveries SET state = $2, ended_at = $3 WHERE id = $1`)
 	// lockEvent makes two deliveries of an event end one after the other, so that the second sees the first.
 	lockEvent = engine.SQLPair(`SELECT COUNT(*) FROM deliveries WHERE event_id = $1`,
 		`SELECT COUNT(*) FROM (SELECT 1 FROM deliveries WHERE event_id = $1 ORDER BY id FOR UPDATE) AS locked`)
-	eventOutcome = engine.SQL(`SELECT COALESCE(SUM(CASE WHEN state = 'pending' THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN state = 'failed' THEN 1 ELSE 0 END), 0)
+	eventOutcome = engine.SQL(`SELECT COALESCE(SUM(CASE WHEN state = 'pending' THEN 1 ELSE 0 END), 0),
+			COALESCE(SUM(CASE WHEN state = 'failed' THEN 1 ELSE 0 END), 0)
 		FROM deliveries WHERE event_id = $1`)
 	listDeliveries = engine.SQL(`SELECT ` + deliveryColumns + ` FROM deliveries WHERE environment_id = $1
 			AND ($2 = '' OR state = $2) AND ($3 = '' OR type = $3) AND ($4 = '' OR connection_name = $4) AND ($5 = 0 OR created_at < $5)
 		ORDER BY created_at DESC, id DESC LIMIT $6`)
 	listAttempts = engine.SQL(`SELECT a.delivery_id, a.number, a.started_at, a.duration_us, a.status, a.headers, a.body, a.error
-		FROM delivery_attempts a JOIN deliveries d ON d.id = a.delivery_id WHERE d.environment_id = $1 AND d.id = $2 ORDER BY a.started_at, a.number`)
-	dropDeliveries = engine.SQL(`DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE state <> 'pending' AND ended_at < $1 ORDER BY ended_at LIMIT $2)`)
-	reopenDelivery = engine.SQL(`UPDATE deliveries SET state = 'pending', attempts = 0, ended_at = 0 WHERE environment_id = $1 AND id = $2 AND state <> 'pending'`)
+		FROM delivery_attempts a JOIN deliveries d ON d.id = a.delivery_id
+		WHERE d.environment_id = $1 AND d.id = $2
+		ORDER BY a.started_at, a.number`)
+	dropDeliveries = engine.SQL(`DELETE FROM deliveries WHERE id IN
+			(SELECT id FROM deliveries WHERE state <> 'pending' AND ended_at < $1 ORDER BY ended_at LIMIT $2)`)
+	reopenDelivery = engine.SQL(`UPDATE deliveries SET state = 'pending', attempts = 0, ended_at = 0
+		WHERE environment_id = $1 AND id = $2 AND state <> 'pending'`)
 )
 
 // InsertDelivery implements outbound.Store.
@@ -69,7 +76,8 @@ func (s Outbound) BeginAttempt(ctx context.Context, id string, number int) (bool
 
 // InsertAttempt implements outbound.Store.
 func (s Outbound) InsertAttempt(ctx context.Context, a outbound.Attempt) error {
-	_, err := s.core.Exec(ctx, insertAttempt, a.DeliveryID, a.Number, engine.Micros(a.StartedAt), a.Duration.Microseconds(), a.Status, jsonText(a.Headers), a.Body, a.Error)
+	_, err := s.core.Exec(ctx, insertAttempt, a.DeliveryID, a.Number, engine.Micros(a.StartedAt), a.Duration.Microseconds(),
+		a.Status, jsonText(a.Headers), a.Body, a.Error)
 	return err
 }
 
@@ -94,7 +102,8 @@ func (s Outbound) Deliveries(ctx context.Context, environmentID int64, f outboun
 	if f.Limit == 0 {
 		f.Limit = manyDeliveries
 	}
-	return engine.Collect(scanDelivery)(s.core.Query(ctx, listDeliveries, environmentID, string(f.State), f.Type, f.Connection, engine.Micros(f.Before), f.Limit))
+	return engine.Collect(scanDelivery)(s.core.Query(ctx, listDeliveries, environmentID,
+		string(f.State), f.Type, f.Connection, engine.Micros(f.Before), f.Limit))
 }
 
 // Attempts implements outbound.Store.

@@ -21,10 +21,13 @@ var (
 		WHERE environment_id = $1 AND id = $2 AND refresh_until <= $4`)
 	releaseRefresh = engine.SQL(`UPDATE connections SET refresh_owner = '', refresh_until = 0
 		WHERE environment_id = $1 AND id = $2 AND refresh_owner = $3`)
-	saveRefresh = engine.SQL(`UPDATE connections SET credentials = $5, config = COALESCE($6, config), version = version + 1, expires_at = $7, updated_at = $8,
-			refresh_owner = '', refresh_until = 0, refresh_failures = 0, refresh_failed_at = 0, needs_reconnect = FALSE, refresh_code = '', refresh_message = ''
+	saveRefresh = engine.SQL(`UPDATE connections
+		SET credentials = $5, config = COALESCE($6, config), version = version + 1, expires_at = $7, updated_at = $8,
+			refresh_owner = '', refresh_until = 0, refresh_failures = 0, refresh_failed_at = 0, needs_reconnect = FALSE,
+			refresh_code = '', refresh_message = ''
 		WHERE environment_id = $1 AND id = $2 AND refresh_owner = $3 AND version = $4`)
-	failRefresh = engine.SQL(`UPDATE connections SET refresh_failures = $5, refresh_failed_at = $6, needs_reconnect = $7, refresh_code = $8, refresh_message = $9,
+	failRefresh = engine.SQL(`UPDATE connections
+		SET refresh_failures = $5, refresh_failed_at = $6, needs_reconnect = $7, refresh_code = $8, refresh_message = $9,
 			refresh_owner = '', refresh_until = 0
 		WHERE environment_id = $1 AND id = $2 AND refresh_owner = $3 AND version = $4`)
 	// The sweep is the server's own work and covers every environment; each row names its own.
@@ -58,7 +61,8 @@ func (s Refreshes) Save(ctx context.Context, c connection.Stored, owner string) 
 	if c.SealedConfig != nil {
 		config = c.SealedConfig
 	}
-	n, err := s.db.Exec(ctx, saveRefresh, c.EnvironmentID, c.ID, owner, c.Version-1, c.SealedCredentials, config, engine.Micros(c.ExpiresAt), engine.Micros(c.UpdatedAt))
+	n, err := s.db.Exec(ctx, saveRefresh, c.EnvironmentID, c.ID, owner, c.Version-1,
+		c.SealedCredentials, config, engine.Micros(c.ExpiresAt), engine.Micros(c.UpdatedAt))
 	if err != nil {
 		return false, fmt.Errorf("save credentials of connection %d: %w", c.ID, err)
 	}
@@ -68,7 +72,8 @@ func (s Refreshes) Save(ctx context.Context, c connection.Stored, owner string) 
 // Fail implements refresh.Store.
 func (s Refreshes) Fail(ctx context.Context, c connection.Connection, owner string) (bool, error) {
 	r := c.Refresh
-	n, err := s.db.Exec(ctx, failRefresh, c.EnvironmentID, c.ID, owner, c.Version, r.Failures, engine.Micros(r.LastFailure), r.NeedsReconnect, r.Code, r.Message)
+	n, err := s.db.Exec(ctx, failRefresh, c.EnvironmentID, c.ID, owner, c.Version,
+		r.Failures, engine.Micros(r.LastFailure), r.NeedsReconnect, r.Code, r.Message)
 	if err != nil {
 		return false, fmt.Errorf("record the failed refresh of connection %d: %w", c.ID, err)
 	}

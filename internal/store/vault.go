@@ -75,10 +75,10 @@ var sealedColumns = []sealedColumn{
 
 // Sealed gives every sealed column to the vault.
 func (s *Store) Sealed() []vault.Sealed {
-	all := make([]vault.Sealed, len(sealedColumns))
-	for i, column := range sealedColumns {
+	all := make([]vault.Sealed, 0, len(sealedColumns)+1)
+	for _, column := range sealedColumns {
 		column.db = s.core
-		all[i] = column
+		all = append(all, column)
 	}
 	return append(all, recordPayloads{s.records})
 }

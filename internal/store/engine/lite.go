@@ -213,7 +213,7 @@ func (l *lite) commit(group []*writeRequest) {
 func (l *lite) runClosure(ctx context.Context, req *writeRequest, shared bool) error {
 	req.tx = &transaction{conn: l.writer}
 	if req.err = context.Cause(req.ctx); req.err != nil {
-		return nil
+		return nil //nolint:nilerr // the caller of this closure gets it; the others of the group go on
 	}
 	// A savepoint costs two statements; a closure that is alone in its group does not need one.
 	if shared {
@@ -255,6 +255,7 @@ func (l *lite) runCheckpoints() {
 	defer l.finished.Done()
 	ticker := time.NewTicker(checkpointEvery)
 	defer ticker.Stop()
+	ctx := context.Background() // a checkpoint under way is finished
 	var seen int64
 	for {
 		select {
@@ -264,8 +265,8 @@ func (l *lite) runCheckpoints() {
 		}
 		if writes := l.writes.Load(); writes != seen {
 			seen = writes
-			if _, err := l.writers.ExecContext(context.Background(), "PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
-				l.logger.Warn("checkpoint", "file", filepath.Base(l.path), "err", err)
+			if _, err := l.writers.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
+				l.logger.WarnContext(ctx, "checkpoint", "file", filepath.Base(l.path), "err", err)
 			}
 		}
 	}

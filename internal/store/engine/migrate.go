@@ -31,7 +31,8 @@ type NewerSchemaError struct {
 }
 
 func (e *NewerSchemaError) Error() string {
-	return fmt.Sprintf("the database has schema version %d of %q, this release knows %d: start a newer release of Patchbay, or restore a backup made before the upgrade",
+	return fmt.Sprintf("the database has schema version %d of %q, this release knows %d: "+
+		"start a newer release of Patchbay, or restore a backup made before the upgrade",
 		e.Found, e.Line, e.Known)
 }
 

@@ -213,10 +213,6 @@ func syncEvent(target outbound.Target) outbound.SyncEvent {
 	}
 }
 
-func text(s string) *string { return &s }
-
-func flag(b bool) *bool { return &b }
-
 func TestAWebhookIsSignedAndHasTheContractsBody(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T, s *store.Store) {
@@ -368,19 +364,19 @@ func TestSwitchesAndOverridesDecideWhatIsSentWhere(t *testing.T) {
 		send     func(s *outbound.Service, target outbound.Target) error
 		want     int
 	}{
-		"no URL, nothing": {tenant.SettingsUpdate{PrimaryURL: text("")}, false, sendAuth(creation), 0},
+		"no URL, nothing": {tenant.SettingsUpdate{PrimaryURL: new("")}, false, sendAuth(creation), 0},
 		"creation on":     {tenant.SettingsUpdate{}, false, sendAuth(creation), 1},
-		"creation off":    {tenant.SettingsUpdate{OnAuthCreation: flag(false)}, false, sendAuth(creation), 0},
+		"creation off":    {tenant.SettingsUpdate{OnAuthCreation: new(false)}, false, sendAuth(creation), 0},
 		"override has no switch": {
-			tenant.SettingsUpdate{OnAuthCreation: flag(false), OnAuthRefreshError: flag(false)}, false, sendAuth(outbound.AuthEvent{Operation: outbound.Override}), 1,
+			tenant.SettingsUpdate{OnAuthCreation: new(false), OnAuthRefreshError: new(false)}, false, sendAuth(outbound.AuthEvent{Operation: outbound.Override}), 1,
 		},
-		"refresh off":            {tenant.SettingsUpdate{OnAuthRefreshError: flag(false)}, false, sendAuth(outbound.AuthEvent{Operation: outbound.Refresh}), 0},
+		"refresh off":            {tenant.SettingsUpdate{OnAuthRefreshError: new(false)}, false, sendAuth(outbound.AuthEvent{Operation: outbound.Refresh}), 0},
 		"empty models too":       {tenant.SettingsUpdate{}, false, sendSync(syncEvent(outbound.Target{})), 2},
-		"not for empty models":   {tenant.SettingsUpdate{OnSyncCompletionAlways: flag(false)}, false, sendSync(syncEvent(outbound.Target{})), 1},
+		"not for empty models":   {tenant.SettingsUpdate{OnSyncCompletionAlways: new(false)}, false, sendSync(syncEvent(outbound.Target{})), 1},
 		"one for a failed run":   {tenant.SettingsUpdate{}, false, sendSync(failed), 1},
-		"failed runs off":        {tenant.SettingsUpdate{OnSyncError: flag(false)}, false, sendSync(failed), 0},
-		"the connection's URL":   {tenant.SettingsUpdate{PrimaryURL: text("")}, true, sendAuth(creation), 1},
-		"the same URL only once": {tenant.SettingsUpdate{SecondaryURL: text("primary")}, false, sendAuth(creation), 1},
+		"failed runs off":        {tenant.SettingsUpdate{OnSyncError: new(false)}, false, sendSync(failed), 0},
+		"the connection's URL":   {tenant.SettingsUpdate{PrimaryURL: new("")}, true, sendAuth(creation), 1},
+		"the same URL only once": {tenant.SettingsUpdate{SecondaryURL: new("primary")}, false, sendAuth(creation), 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
