@@ -72,20 +72,25 @@ func (a *App) open(ctx context.Context, opts Options) error {
 		return fmt.Errorf("%w: %s", ErrInUse, a.config.DataDir)
 	}
 	// The port is taken first, so that the public URL is known to everything that is built.
-	if a.listener, err = net.Listen("tcp", net.JoinHostPort(a.config.Host, strconv.Itoa(a.config.Port))); err != nil {
+	if a.listener, err = listen(ctx, net.JoinHostPort(a.config.Host, strconv.Itoa(a.config.Port))); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	if a.config.PublicURL == "" {
 		a.config.PublicURL = "http://localhost:" + strconv.Itoa(a.listener.Addr().(*net.TCPAddr).Port)
 	}
 	if opts.Demo {
-		if a.demo, err = openDemo(a.config, a.logger); err != nil {
+		if a.demo, err = openDemo(ctx, a.config, a.logger); err != nil {
 			return err
 		}
 	}
 	a.services = lifecycle.NewGroup("patchbay", a.logger)
 	a.Notice, err = a.build(ctx, opts, a.services)
 	return err
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	var config net.ListenConfig
+	return config.Listen(ctx, "tcp", address)
 }
 
 // URL is where clients reach the process.
@@ -119,7 +124,7 @@ func (a *App) Start(ctx context.Context) error {
 	a.server.RegisterOnShutdown(func() { close(a.draining) })
 	go func() { // ends when Stop shuts the server down
 		if err := a.server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
-			a.logger.Error("serve", "err", err)
+			a.logger.ErrorContext(ctx, "serve", "err", err)
 		}
 	}()
 	a.logger.LogAttrs(ctx, slog.LevelInfo, "ready", append([]slog.Attr{slog.String("url", a.URL())}, a.config.Summary()...)...)
@@ -141,7 +146,7 @@ func (a *App) Stop(ctx context.Context) error {
 	if a.demo != nil {
 		all = append(all, a.demo.close(ctx))
 	}
-	all = append(all, a.parts.close())
+	all = append(all, a.close())
 	if a.lock != nil {
 		all = append(all, a.lock.Unlock())
 	}

@@ -46,7 +46,7 @@ type demo struct {
 
 // openDemo takes a port of the loopback interface: the same one as last time, so that what is stored still points to it. The
 // outbound policy then allows exactly this address.
-func openDemo(cfg *config.Config, logger *slog.Logger) (*demo, error) {
+func openDemo(ctx context.Context, cfg *config.Config, logger *slog.Logger) (*demo, error) {
 	d := &demo{dir: cfg.DataDir, logger: logger}
 	portFile := filepath.Join(d.dir, "sandbox.address")
 	address := "127.0.0.1:0"
@@ -54,8 +54,8 @@ func openDemo(cfg *config.Config, logger *slog.Logger) (*demo, error) {
 		address = strings.TrimSpace(string(last))
 	}
 	var err error
-	if d.listener, err = net.Listen("tcp", address); err != nil {
-		if d.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+	if d.listener, err = listen(ctx, address); err != nil {
+		if d.listener, err = listen(ctx, "127.0.0.1:0"); err != nil {
 			return nil, fmt.Errorf("listen for the sandbox: %w", err)
 		}
 	}
@@ -73,7 +73,8 @@ func openDemo(cfg *config.Config, logger *slog.Logger) (*demo, error) {
 func (d *demo) start(ctx context.Context, p *parts) error {
 	var err error
 	d.sandbox, err = sandbox.New(sandbox.Options{
-		SnapshotPath: filepath.Join(d.dir, "sandbox.json"), Control: true, Logger: d.logger, Client: p.door.Client(egress.ClientOptions{Timeout: sandboxWebhook}),
+		SnapshotPath: filepath.Join(d.dir, "sandbox.json"), Control: true, Logger: d.logger,
+		Client: p.door.Client(egress.ClientOptions{Timeout: sandboxWebhook}),
 	})
 	if err != nil {
 		return fmt.Errorf("open the sandbox: %w", err)
@@ -84,7 +85,7 @@ func (d *demo) start(ctx context.Context, p *parts) error {
 	d.server = &http.Server{Handler: d.sandbox, ReadHeaderTimeout: readHeaderTimeout, ErrorLog: slog.NewLogLogger(d.logger.Handler(), slog.LevelWarn)}
 	go func() { // ends when close shuts the server down
 		if err := d.server.Serve(d.listener); !errors.Is(err, http.ErrServerClosed) {
-			d.logger.Error("serve the sandbox", "err", err)
+			d.logger.ErrorContext(ctx, "serve the sandbox", "err", err)
 		}
 	}()
 	e, err := p.environment(ctx, DemoEnvironment)
@@ -132,7 +133,9 @@ func (d *demo) connect(ctx context.Context, p *parts, i *integration.Integration
 	if err != nil {
 		return fmt.Errorf("tokens of the demo: %w", err)
 	}
-	credentials, err := connection.NewCredentials(provider.OAuth2, map[string]any{"access_token": access, "refresh_token": refreshToken, "expires_at": expires})
+	credentials, err := connection.NewCredentials(provider.OAuth2, map[string]any{
+		"access_token": access, "refresh_token": refreshToken, "expires_at": expires,
+	})
 	if err != nil {
 		return err
 	}
@@ -157,7 +160,9 @@ func (d *demo) deploy(ctx context.Context, p *parts) error {
 	if err != nil {
 		return fmt.Errorf("compile the demo: %w", err)
 	}
-	_, err = p.functions.Deploy(ctx, e, function.Deployment{Functions: functions, Mode: function.OneIntegration, SDKVersion: function.SDKVersion, OnEvents: true})
+	_, err = p.functions.Deploy(ctx, e, function.Deployment{
+		Functions: functions, Mode: function.OneIntegration, SDKVersion: function.SDKVersion, OnEvents: true,
+	})
 	if err != nil {
 		return fmt.Errorf("deploy the demo: %w", err)
 	}

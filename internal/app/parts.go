@@ -118,7 +118,8 @@ func (p *parts) buildQueue(opts Options) error {
 	}
 	var err error
 	p.queue, err = queue.New(queue.Config{
-		Store: p.store.Queue(), Workers: p.workers, Queues: queues, Alone: !p.store.Postgres(), SoftStop: opts.Config.ShutdownGrace / 2, Logger: opts.Logger,
+		Store: p.store.Queue(), Workers: p.workers, Queues: queues,
+		Alone: !p.store.Postgres(), SoftStop: opts.Config.ShutdownGrace / 2, Logger: opts.Logger,
 	})
 	return err
 }
@@ -172,9 +173,11 @@ func (p *parts) buildFunctions(opts Options) error {
 	}
 	p.runner = runner.NewPool(runner.Options{Limits: limits, Logger: opts.Logger})
 	p.runs = run.New(run.Options{
-		Instances: p.instances, Tenants: p.tenants, Integrations: p.integrations, Connections: p.connections, Functions: p.functions, Catalog: p.catalog,
-		Fresh: p.refresh, Proxy: p.proxy, Records: p.records, Checkpoints: p.checkpoints, Runner: p.runner, Webhooks: p.outbound, Vault: p.vault, Log: p.log,
-		Fetch: p.door.Client(egress.ClientOptions{Timeout: time.Minute, MaxResponseBytes: fetchLimit}), PublicURL: opts.Config.PublicURL, Logger: opts.Logger,
+		Instances: p.instances, Tenants: p.tenants, Integrations: p.integrations, Connections: p.connections,
+		Functions: p.functions, Catalog: p.catalog, Fresh: p.refresh, Proxy: p.proxy, Records: p.records, Checkpoints: p.checkpoints,
+		Runner: p.runner, Webhooks: p.outbound, Vault: p.vault, Log: p.log,
+		Fetch:     p.door.Client(egress.ClientOptions{Timeout: time.Minute, MaxResponseBytes: fetchLimit}),
+		PublicURL: opts.Config.PublicURL, Logger: opts.Logger,
 	})
 	p.runs.Register(p.workers)
 	return nil
@@ -260,7 +263,7 @@ func openCatalog(ctx context.Context, cfg *config.Config, logger *slog.Logger) (
 	folder := cfg.ProvidersDir
 	if folder == "" {
 		folder = filepath.Join(cfg.DataDir, "providers")
-		if err := os.MkdirAll(folder, 0o755); err != nil {
+		if err := os.MkdirAll(folder, 0o750); err != nil {
 			return nil, fmt.Errorf("create the providers folder: %w", err)
 		}
 	}

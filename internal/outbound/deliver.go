@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -111,7 +112,7 @@ func (w *deliverer) post(ctx context.Context, d Delivery, a *Attempt, header htt
 	header.Set("User-Agent", "patchbay/"+w.opts.Version)
 	header.Set("Patchbay-Event-Id", d.EventID)
 	header.Set("Patchbay-Delivery-Id", d.ID)
-	header.Set("Patchbay-Attempt", fmt.Sprint(a.Number))
+	header.Set("Patchbay-Attempt", strconv.Itoa(a.Number))
 	req.Header = header
 	res, err := w.opts.Client.Do(req)
 	if err != nil {

@@ -84,23 +84,37 @@ type Filter struct {
 
 // Store keeps deliveries and attempts. Every method joins the transaction of its context.
 type Store interface {
+	Tx
+	DeliveryStore
+	AttemptStore
+}
+
+// Tx runs closures in a transaction, and others when it is committed.
+type Tx interface {
 	Write(ctx context.Context, fn func(ctx context.Context) error) error
 	AfterCommit(ctx context.Context, fn func())
+}
 
+// DeliveryStore keeps deliveries.
+type DeliveryStore interface {
 	InsertDelivery(ctx context.Context, d Delivery) error
 	// Delivery gives ErrNotFound for one that does not exist.
 	Delivery(ctx context.Context, id string) (Delivery, error)
-	// BeginAttempt raises Attempts to number if it is number-1, and reports whether it was.
-	BeginAttempt(ctx context.Context, id string, number int) (bool, error)
-	InsertAttempt(ctx context.Context, a Attempt) error
 	// EndDelivery stores the final state and reports how many deliveries of the event are pending or failed then.
 	EndDelivery(ctx context.Context, d Delivery, state State, now time.Time) (pending, failed int, err error)
 	Deliveries(ctx context.Context, environmentID int64, f Filter) ([]Delivery, error)
-	Attempts(ctx context.Context, environmentID int64, deliveryID string) ([]Attempt, error)
 	// Reopen makes a delivery of the environment pending again, with no attempts counted.
 	Reopen(ctx context.Context, environmentID int64, id string) (Delivery, error)
 	// DropDeliveries removes up to limit deliveries that ended before a time, with their attempts, and counts them.
 	DropDeliveries(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// AttemptStore keeps the attempts of deliveries.
+type AttemptStore interface {
+	// BeginAttempt raises Attempts to number if it is number-1, and reports whether it was.
+	BeginAttempt(ctx context.Context, id string, number int) (bool, error)
+	InsertAttempt(ctx context.Context, a Attempt) error
+	Attempts(ctx context.Context, environmentID int64, deliveryID string) ([]Attempt, error)
 }
 
 // Settings gives what an environment is set to.
@@ -113,6 +127,11 @@ type Jobs interface {
 	Insert(ctx context.Context, args queue.Args, opts queue.InsertOpts) (queue.JobID, error)
 }
 
+// Doer sends a request.
+type Doer interface {
+	Do(r *http.Request) (*http.Response, error)
+}
+
 // Options of New. Store, Settings, Jobs, Log and Client are required.
 type Options struct {
 	Store    Store
@@ -120,7 +139,7 @@ type Options struct {
 	Jobs     Jobs
 	Log      *oplog.Log
 	// Client must go through egress, not follow redirects, and time out after 20 s.
-	Client *http.Client
+	Client Doer
 	// Version is told to receivers in the User-Agent.
 	Version string
 	Plan    Plan
@@ -261,7 +280,8 @@ func (s *Service) enqueue(ctx context.Context, d Delivery) error {
 
 func (s *Service) operation(e event, settings tenant.Settings, id string, now time.Time) oplog.Record {
 	r := oplog.Record{
-		ID: id, CreatedAt: now, Kind: e.kind, EnvironmentID: e.EnvironmentID, EnvironmentName: settings.Environment.Name, AccountID: settings.Environment.AccountID,
+		ID: id, CreatedAt: now, Kind: e.kind,
+		EnvironmentID: e.EnvironmentID, EnvironmentName: settings.Environment.Name, AccountID: settings.Environment.AccountID,
 		ProviderName: e.Provider, IntegrationName: e.IntegrationKey, ConnectionID: e.ID, ConnectionName: e.ConnectionID, FunctionName: e.function,
 	}
 	if e.meta != nil {

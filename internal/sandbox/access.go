@@ -67,12 +67,12 @@ func (s *Server) allow(scope string, next func(http.ResponseWriter, *http.Reques
 				challenge += `, error="invalid_token"`
 			}
 			w.Header().Set("WWW-Authenticate", challenge)
-			fail(w, http.StatusUnauthorized, "unauthorized", "%s", reason)
+			failf(w, http.StatusUnauthorized, "unauthorized", "%s", reason)
 			return
 		}
 		if scope != "" && !slices.Contains(who.Scopes, scope) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="Acme CRM", error="insufficient_scope", scope="`+scope+`"`)
-			fail(w, http.StatusForbidden, "insufficient_scope", "This needs the scope %s.", scope)
+			failf(w, http.StatusForbidden, "insufficient_scope", "This needs the scope %s.", scope)
 			return
 		}
 		next(w, r, who)

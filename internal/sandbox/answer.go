@@ -23,14 +23,15 @@ type problem struct {
 	Fields  map[string]string `json:"fields,omitempty"`
 }
 
-func fail(w http.ResponseWriter, status int, code, format string, args ...any) {
+// failf answers with Acme's error envelope.
+func failf(w http.ResponseWriter, status int, code, format string, args ...any) {
 	answer(w, status, map[string]problem{"error": {Code: code, Message: fmt.Sprintf(format, args...)}})
 }
 
 // broken answers for a fault of the sandbox itself, such as a full disk.
 func (s *Server) broken(w http.ResponseWriter, r *http.Request, err error) {
 	s.log.ErrorContext(r.Context(), "sandbox request failed", "method", r.Method, "path", r.URL.Path, "err", err)
-	fail(w, http.StatusInternalServerError, "internal", "Acme CRM could not keep this change.")
+	failf(w, http.StatusInternalServerError, "internal", "Acme CRM could not keep this change.")
 }
 
 // answer writes v as JSON with its Content-Length.

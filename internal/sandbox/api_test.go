@@ -60,14 +60,14 @@ func TestBadContactsAreRefused(t *testing.T) {
 		status int
 		code   string
 	}{
-		"no JSON":        {"last_name=x", "application/x-www-form-urlencoded", 415, "unsupported_media_type"},
-		"broken":         {`{"last_name":`, "application/json", 400, "invalid_body"},
-		"two values":     {`{"last_name":"x"}{}`, "application/json", 400, "invalid_body"},
-		"unknown field":  {`{"last_name":"x","id":"con_1"}`, "application/json", 400, "invalid_body"},
-		"wrong type":     {`{"last_name":1}`, "application/json", 400, "invalid_body"},
-		"too large":      {`{"last_name":"` + strings.Repeat("x", 1<<20) + `"}`, "application/json", 400, "invalid_body"},
-		"empty":          {`{}`, "application/json; charset=utf-8", 422, "validation_failed"},
-		"no mail adress": {`{"email":"nia"}`, "application/json", 422, "validation_failed"},
+		"no JSON":         {"last_name=x", "application/x-www-form-urlencoded", 415, "unsupported_media_type"},
+		"broken":          {`{"last_name":`, "application/json", 400, "invalid_body"},
+		"two values":      {`{"last_name":"x"}{}`, "application/json", 400, "invalid_body"},
+		"unknown field":   {`{"last_name":"x","id":"con_1"}`, "application/json", 400, "invalid_body"},
+		"wrong type":      {`{"last_name":1}`, "application/json", 400, "invalid_body"},
+		"too large":       {`{"last_name":"` + strings.Repeat("x", 1<<20) + `"}`, "application/json", 400, "invalid_body"},
+		"empty":           {`{}`, "application/json; charset=utf-8", 422, "validation_failed"},
+		"no mail address": {`{"email":"nia"}`, "application/json", 422, "validation_failed"},
 	} {
 		got := a.keyed("POST", "/v1/contacts", tc.body, "Content-Type", tc.kind)
 		if got.status != tc.status || got.code(t) != tc.code {

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"html/template"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -26,7 +27,7 @@ func allScopes() []string {
 
 // grantedScopes splits a scope parameter; empty asks for all. The second result is the first unknown scope.
 func grantedScopes(param string) (scopes []string, unknown string) {
-	for _, scope := range strings.Fields(param) {
+	for scope := range strings.FieldsSeq(param) {
 		if scope != scopeOffline && !slices.Contains(allScopes(), scope) {
 			return nil, scope
 		}
@@ -128,12 +129,10 @@ func goBack(w http.ResponseWriter, r *http.Request, target string, params url.Va
 		return
 	}
 	q := u.Query()
-	for name, values := range params {
-		q[name] = values
-	}
+	maps.Copy(q, params)
 	u.RawQuery = q.Encode()
 	w.Header().Set("Cache-Control", "no-store")
-	http.Redirect(w, r, u.String(), http.StatusSeeOther)
+	http.Redirect(w, r, u.String(), http.StatusSeeOther) //nolint:gosec // an authorisation endpoint redirects, to addresses that are registered
 }
 
 var pages = template.Must(template.New("layout").Parse(`<!doctype html>

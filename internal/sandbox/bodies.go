@@ -27,7 +27,7 @@ const maxBytes = 1 << 30
 func (s *Server) bytes(w http.ResponseWriter, r *http.Request) {
 	n, err := strconv.ParseInt(r.PathValue("n"), 10, 64)
 	if err != nil || n < 0 || n > maxBytes {
-		fail(w, http.StatusBadRequest, "invalid_parameter", "Ask for 0 to %d bytes.", maxBytes)
+		failf(w, http.StatusBadRequest, "invalid_parameter", "Ask for 0 to %d bytes.", maxBytes)
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
@@ -55,7 +55,7 @@ func seededBytes(seed uint64, n int64) io.Reader {
 func (s *Server) slow(w http.ResponseWriter, r *http.Request) {
 	ms, err := intParam(r.URL.Query(), "ms", 1000, 0)
 	if err != nil || time.Duration(ms) > maxWait/time.Millisecond {
-		fail(w, http.StatusBadRequest, "invalid_parameter", "ms must lie between 0 and %d.", maxWait.Milliseconds())
+		failf(w, http.StatusBadRequest, "invalid_parameter", "ms must lie between 0 and %d.", maxWait.Milliseconds())
 		return
 	}
 	if wait(r, time.Duration(ms)*time.Millisecond) {
@@ -67,7 +67,7 @@ func (s *Server) slow(w http.ResponseWriter, r *http.Request) {
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	code, err := strconv.Atoi(r.PathValue("code"))
 	if err != nil || code < 200 || code > 599 { // 1xx are no final answers
-		fail(w, http.StatusBadRequest, "invalid_parameter", "The status must lie between 200 and 599.")
+		failf(w, http.StatusBadRequest, "invalid_parameter", "The status must lie between 200 and 599.")
 		return
 	}
 	if !bodyAllowed(code) {
@@ -94,7 +94,7 @@ func (s *Server) encoded(w http.ResponseWriter, r *http.Request) {
 	case "deflate": // is the zlib format (RFC 9110 §8.4.1.2)
 		body = zlib.NewWriter(w)
 	default:
-		fail(w, http.StatusNotFound, "not_found", "The encodings are gzip, br and deflate.")
+		failf(w, http.StatusNotFound, "not_found", "The encodings are gzip, br and deflate.")
 		return
 	}
 	data := make([]crm.Contact, 20)

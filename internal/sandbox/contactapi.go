@@ -11,22 +11,24 @@ import (
 func readContact(w http.ResponseWriter, r *http.Request) (crm.Input, bool) {
 	var in crm.Input
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		fail(w, http.StatusUnsupportedMediaType, "unsupported_media_type", "Send application/json.")
+		failf(w, http.StatusUnsupportedMediaType, "unsupported_media_type", "Send application/json.")
 		return in, false
 	}
 	if err := decode(w, r, &in); err != nil {
-		fail(w, http.StatusBadRequest, "invalid_body", "The %s.", err)
+		failf(w, http.StatusBadRequest, "invalid_body", "The %s.", err)
 		return in, false
 	}
 	return in, true
 }
 
 func invalidContact(w http.ResponseWriter, wrong crm.Invalid) {
-	answer(w, http.StatusUnprocessableEntity, map[string]problem{"error": {Code: "validation_failed", Message: "The contact is not valid.", Fields: wrong}})
+	answer(w, http.StatusUnprocessableEntity, map[string]problem{
+		"error": {Code: "validation_failed", Message: "The contact is not valid.", Fields: wrong},
+	})
 }
 
 func noContact(w http.ResponseWriter) {
-	fail(w, http.StatusNotFound, "not_found", "There is no such contact.")
+	failf(w, http.StatusNotFound, "not_found", "There is no such contact.")
 }
 
 func (s *Server) getContact(w http.ResponseWriter, r *http.Request, _ caller) {
@@ -61,7 +63,7 @@ func (s *Server) createContact(w http.ResponseWriter, r *http.Request, _ caller)
 	case len(wrong) > 0:
 		invalidContact(w, wrong)
 	case !fits:
-		fail(w, http.StatusConflict, "contact_limit", "No more than %d contacts can be created; reset the sandbox.", crm.MaxCreated)
+		failf(w, http.StatusConflict, "contact_limit", "No more than %d contacts can be created; reset the sandbox.", crm.MaxCreated)
 	default:
 		s.publish(e)
 		w.Header().Set("Location", ownURL(r).Path+"/"+c.ID)

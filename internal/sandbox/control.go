@@ -70,18 +70,21 @@ func (s *settings) body() settingsBody {
 		n := int64(d / time.Second)
 		return &n
 	}
-	return settingsBody{TokenLifetime: seconds(s.Lifetime), Reported: seconds(s.Reported), ReuseGrace: seconds(s.ReuseGrace), ClockSkew: seconds(s.ClockSkew), Rotate: &s.Rotate}
+	return settingsBody{
+		TokenLifetime: seconds(s.Lifetime), Reported: seconds(s.Reported),
+		ReuseGrace: seconds(s.ReuseGrace), ClockSkew: seconds(s.ClockSkew), Rotate: &s.Rotate,
+	}
 }
 
 // serveControl guards the control endpoints: off unless asked for, and closed to pages of other sites, because the sandbox
 // of a developer listens where any page in the browser can post to.
 func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 	if !s.control {
-		fail(w, http.StatusNotFound, "not_found", "The control endpoints are off.")
+		failf(w, http.StatusNotFound, "not_found", "The control endpoints are off.")
 		return
 	}
 	if err := s.crossOrigin.Check(r); err != nil {
-		fail(w, http.StatusForbidden, "cross_origin", "The control endpoints do not answer other sites.")
+		failf(w, http.StatusForbidden, "cross_origin", "The control endpoints do not answer other sites.")
 		return
 	}
 	s.private.ServeHTTP(w, r)
@@ -250,7 +253,7 @@ func (s *Server) addHook(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.sender == nil {
-		fail(w, http.StatusConflict, "webhooks_off", "This sandbox was started without a way to send webhooks.")
+		failf(w, http.StatusConflict, "webhooks_off", "This sandbox was started without a way to send webhooks.")
 		return
 	}
 	var h *hook
@@ -264,7 +267,7 @@ func (s *Server) addHook(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.broken(w, r, err)
 	case h == nil:
-		fail(w, http.StatusConflict, "webhook_limit", "There may be %d webhooks.", maxHooks)
+		failf(w, http.StatusConflict, "webhook_limit", "There may be %d webhooks.", maxHooks)
 	default:
 		answer(w, http.StatusCreated, h.view())
 	}
@@ -280,7 +283,7 @@ func (s *Server) removeHook(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.broken(w, r, err)
 	case !found:
-		fail(w, http.StatusNotFound, "not_found", "There is no such webhook.")
+		failf(w, http.StatusNotFound, "not_found", "There is no such webhook.")
 	default:
 		w.WriteHeader(http.StatusNoContent)
 	}

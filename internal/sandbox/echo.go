@@ -48,7 +48,7 @@ func (s *Server) echo(w http.ResponseWriter, r *http.Request) {
 		size += rest
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		fail(w, http.StatusBadRequest, "body_broken", "The body ended early.")
+		failf(w, http.StatusBadRequest, "body_broken", "The body ended early.")
 		return
 	}
 	e := echoed{

@@ -132,7 +132,7 @@ func (s *faultScript) clear() {
 }
 
 // play misbehaves. True means that the request goes on to its handler with the returned writer.
-func (f fault) play(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, bool) {
+func (f *fault) play(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, bool) {
 	if !wait(r, time.Duration(f.DelayMS)*time.Millisecond) {
 		return w, false
 	}

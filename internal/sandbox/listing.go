@@ -88,7 +88,7 @@ type cursorPage[T any] struct {
 }
 
 func badParam(w http.ResponseWriter, err error) {
-	fail(w, http.StatusBadRequest, "invalid_parameter", "%s.", err)
+	failf(w, http.StatusBadRequest, "invalid_parameter", "%s.", err)
 }
 
 func (s *Server) listByCursor(w http.ResponseWriter, r *http.Request, _ caller) {

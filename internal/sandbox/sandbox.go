@@ -28,6 +28,11 @@ const (
 	DefaultTokenLifetime = time.Hour
 )
 
+// Doer sends a request.
+type Doer interface {
+	Do(r *http.Request) (*http.Response, error)
+}
+
 // Options configure a Server. The zero value is usable: default credentials, 250 contacts, in memory, no control
 // endpoints, no webhooks.
 type Options struct {
@@ -40,8 +45,8 @@ type Options struct {
 	// SnapshotPath is the JSON file that keeps changes across restarts, written atomically with mode 0600. "" keeps
 	// everything in memory. A snapshot made with another Seed is refused by New.
 	SnapshotPath string
-	// Client sends webhooks. Nil sends nothing and refuses registrations. Redirects are never followed.
-	Client *http.Client
+	// Client sends webhooks. Nil sends nothing and refuses registrations. It must not follow redirects.
+	Client Doer
 	// Control opens the endpoints under /_sandbox/, which script faults and read what was received. For development and
 	// tests only: whoever reaches them owns the sandbox.
 	Control bool
@@ -67,7 +72,7 @@ type Server struct {
 	count    int
 	clock    func() time.Time
 	path     string
-	sender   *http.Client
+	sender   Doer
 	control  bool
 	defaults settings
 	clients  map[string]Client
@@ -103,7 +108,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		seed: cmp.Or(o.Seed, 1), count: max(0, cmp.Or(o.Contacts, DefaultContacts)), clock: o.Now, path: o.SnapshotPath, control: o.Control,
 		defaults: settings{Policy: grant.Policy{Lifetime: cmp.Or(o.TokenLifetime, DefaultTokenLifetime), ReuseGrace: o.ReuseGrace, Rotate: true}},
-		clients:  map[string]Client{}, apiKeys: o.APIKeys, users: o.Users, log: o.Logger,
+		clients:  map[string]Client{}, apiKeys: o.APIKeys, users: o.Users, sender: o.Client, log: o.Logger,
 		crossOrigin: http.NewCrossOriginProtection(),
 	}
 	if s.clock == nil {
@@ -120,11 +125,6 @@ func New(o Options) (*Server, error) {
 	}
 	if err := s.register(o.Clients); err != nil {
 		return nil, err
-	}
-	if o.Client != nil {
-		sender := *o.Client
-		sender.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-		s.sender = &sender
 	}
 	s.settings.Store(&s.defaults)
 	s.contacts = crm.NewBook(s.seed, s.count)

@@ -169,7 +169,7 @@ func TestAChangeThatCanNotBeSavedIsNotAnsweredWithSuccess(t *testing.T) {
 func TestConcurrentUseLosesNothing(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "acme.json")
-	a := start(t, sandbox.Options{SnapshotPath: path, Client: &http.Client{Transport: &receiver{}}})
+	a := start(t, sandbox.Options{SnapshotPath: path, Client: (&receiver{}).client()})
 	if err := a.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -186,7 +186,10 @@ func (s *Server) inspect(client, token string) introspection {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if t, works := s.grants.AccessToken(token, s.now()); works && t.Client == client {
-		return introspection{Active: true, Scope: strings.Join(t.Scopes, " "), ClientID: client, TokenType: "Bearer", Subject: userID, IssuedAt: t.Issued.Unix(), Expires: t.Expires.Unix()}
+		return introspection{
+			Active: true, Scope: strings.Join(t.Scopes, " "), ClientID: client, TokenType: "Bearer", Subject: userID,
+			IssuedAt: t.Issued.Unix(), Expires: t.Expires.Unix(),
+		}
 	}
 	if t, works := s.grants.RefreshToken(token); works && t.Client == client {
 		return introspection{Active: true, Scope: strings.Join(t.Scopes, " "), ClientID: client, TokenType: "refresh_token", Subject: userID}

@@ -57,6 +57,11 @@ func (r *receiver) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Header: http.Header{"Location": {"http://elsewhere.test/"}}, Body: io.NopCloser(strings.NewReader("ok")), Request: req}, nil
 }
 
+// client sends to the receiver. As the real one does, it leaves redirects to whoever asked.
+func (r *receiver) client() *http.Client {
+	return &http.Client{Transport: r, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
 // all waits until nothing moves and returns what arrived.
 func (r *receiver) all() []delivery {
 	synctest.Wait()
@@ -67,7 +72,7 @@ func (r *receiver) all() []delivery {
 
 func hooked(t *testing.T, r *receiver, hosts ...string) acme {
 	t.Helper()
-	a := start(t, sandbox.Options{Client: &http.Client{Transport: r}, Now: time.Now})
+	a := start(t, sandbox.Options{Client: r.client(), Now: time.Now})
 	if err := a.Start(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +221,7 @@ func TestEventsWaitForStartAndEndWithClose(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &receiver{slow: map[string]time.Duration{"slow.test": 5 * time.Second}}
-		a := start(t, sandbox.Options{Client: &http.Client{Transport: r}, Now: time.Now, Contacts: 2000})
+		a := start(t, sandbox.Options{Client: r.client(), Now: time.Now, Contacts: 2000})
 		for _, host := range []string{"app.test", "slow.test"} {
 			a.do("POST", "/_sandbox/webhooks", map[string]string{"url": "http://" + host, "secret": "s"}).want(t, 201)
 		}

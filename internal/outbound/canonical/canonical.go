@@ -12,6 +12,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -41,7 +42,7 @@ func Bytes(text []byte) ([]byte, error) {
 		return nil, fmt.Errorf("canonical JSON: %w", err)
 	}
 	if decoder.More() {
-		return nil, fmt.Errorf("canonical JSON: more than one value")
+		return nil, errors.New("canonical JSON: more than one value")
 	}
 	var out bytes.Buffer
 	write(&out, v)

@@ -15,8 +15,6 @@ import (
 
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-func ptr(s string) *string { return &s }
-
 // all pages through the book by number.
 func all(b *crm.Book, limit int, since time.Time) []crm.Contact {
 	var out []crm.Contact
@@ -109,7 +107,7 @@ func TestATombstoneShowsOnlyToThoseWhoAskForChanges(t *testing.T) {
 	if _, ok := b.Find("con_000003"); ok {
 		t.Error("found a removed contact")
 	}
-	if _, _, changed := b.Change("con_000003", crm.Input{Phone: ptr("1")}, now); changed {
+	if _, _, changed := b.Change("con_000003", crm.Input{Phone: new("1")}, now); changed {
 		t.Error("changed a removed contact")
 	}
 	if got := len(all(b, 4, time.Time{})); got != 9 {
@@ -134,9 +132,9 @@ func TestInputIsValidated(t *testing.T) {
 		field string
 	}{
 		"nothing":           {crm.Input{}, "email"},
-		"no address":        {crm.Input{Email: ptr("robin")}, "email"},
-		"address with name": {crm.Input{Email: ptr("Robin <r@acme.example>")}, "email"},
-		"too long":          {crm.Input{FirstName: ptr(strings.Repeat("ä", 257))}, "first_name"},
+		"no address":        {crm.Input{Email: new("robin")}, "email"},
+		"address with name": {crm.Input{Email: new("Robin <r@acme.example>")}, "email"},
+		"too long":          {crm.Input{FirstName: new(strings.Repeat("ä", 257))}, "first_name"},
 	} {
 		b := crm.NewBook(1, 0)
 		if _, wrong, fits := b.Create(tc.in, now); fits || wrong[tc.field] == "" {
@@ -148,13 +146,13 @@ func TestInputIsValidated(t *testing.T) {
 	}
 	b := crm.NewBook(1, 1)
 	before, _ := b.Find("con_000001")
-	if _, wrong, changed := b.Change("con_000001", crm.Input{Email: ptr("x"), Phone: ptr("1")}, now); changed || wrong["email"] == "" {
+	if _, wrong, changed := b.Change("con_000001", crm.Input{Email: new("x"), Phone: new("1")}, now); changed || wrong["email"] == "" {
 		t.Error("an invalid change was taken")
 	}
 	if after, _ := b.Find("con_000001"); after != before {
 		t.Error("an invalid change left traces")
 	}
-	if c, _, fits := b.Create(crm.Input{LastName: ptr(strings.Repeat("ä", 256))}, now); !fits || c.ID != "con_1000001" {
+	if c, _, fits := b.Create(crm.Input{LastName: new(strings.Repeat("ä", 256))}, now); !fits || c.ID != "con_1000001" {
 		t.Errorf("created %+v, %v", c, fits)
 	}
 	for _, id := range []string{"con_1", "con_0000001", "000001", "con_-00001", ""} {
@@ -198,10 +196,10 @@ func TestPagingVisitsEachContactOnceDuringChanges(t *testing.T) {
 			switch rapid.SampledFrom([]string{"create", "change", "remove", "touch"}).Draw(t, "change") {
 			case "create":
 				if len(visits) < 60 { // else the listing would never end
-					b.Create(crm.Input{LastName: ptr("New")}, now)
+					b.Create(crm.Input{LastName: new("New")}, now)
 				}
 			case "change":
-				b.Change(id, crm.Input{Company: ptr("Elsewhere")}, now)
+				b.Change(id, crm.Input{Company: new("Elsewhere")}, now)
 			case "remove":
 				b.Remove(id, now)
 				delete(stable, id)

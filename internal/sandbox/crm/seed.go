@@ -9,10 +9,20 @@ import (
 
 // Names that need no escaping anywhere, next to some that do: a mapping that breaks on them should break in a test.
 var (
-	firstNames = [...]string{"Ada", "Bela", "Chidi", "Dana", "Emre", "Farah", "Goran", "Hana", "Iris", "Jonas", "Kofi", "Léa", "Mina", "Noor", "Otto", "Priya", "Quinn", "Rosa", "Søren", "Tariq", "Uma", "Vera", "Wen", "Ximena", "Yara", "Zoë"}
-	lastNames  = [...]string{"Abara", "Bauer", "Castillo", "D'Souza", "Eriksen", "Fischer", "Garcia", "Haddad", "Ivanova", "Jensen", "Kowalski", "Lindqvist", "Moreau", "Nakamura", "O'Brien", "Petrov", "Quispe", "Rossi", "Sato", "Tanaka", "Ueda", "Varga", "Weiß", "Xu", "Yilmaz", "Zhang"}
-	companies  = [...]string{"Northwind", "Globex", "Initech", "Umbra & Sons", "Stark Tooling", "Wayfarer", "Hooli", "Vandelay", "Blue Harbor", "Cyberdyne", "Octan", "Tyrell"}
-	stages     = [...]string{"new", "qualified", "proposal", "won", "lost"}
+	firstNames = [...]string{
+		"Ada", "Bela", "Chidi", "Dana", "Emre", "Farah", "Goran", "Hana", "Iris", "Jonas", "Kofi", "Léa", "Mina", "Noor",
+		"Otto", "Priya", "Quinn", "Rosa", "Søren", "Tariq", "Uma", "Vera", "Wen", "Ximena", "Yara", "Zoë",
+	}
+	lastNames = [...]string{
+		"Abara", "Bauer", "Castillo", "D'Souza", "Eriksen", "Fischer", "Garcia", "Haddad", "Ivanova", "Jensen", "Kowalski",
+		"Lindqvist", "Moreau", "Nakamura", "O'Brien", "Petrov", "Quispe", "Rossi", "Sato", "Tanaka", "Ueda", "Varga", "Weiß",
+		"Xu", "Yilmaz", "Zhang",
+	}
+	companies = [...]string{
+		"Northwind", "Globex", "Initech", "Umbra & Sons", "Stark Tooling", "Wayfarer", "Hooli", "Vandelay", "Blue Harbor",
+		"Cyberdyne", "Octan", "Tyrell",
+	}
+	stages = [...]string{"new", "qualified", "proposal", "won", "lost"}
 )
 
 // seedStart is when the first generated contact was created. Later ones follow 37 minutes apart, so a million of them
