@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"time"
 
@@ -115,6 +116,7 @@ func (c Credentials) renewalDue() time.Time {
 		if c.Text("refresh_token") == "" {
 			return time.Time{}
 		}
+	default: // other modes get new credentials with the secrets that they have
 	}
 	return c.Expiry()
 }
@@ -133,9 +135,7 @@ func (c Credentials) Without(drop func(name string) bool) Credentials {
 // With returns a copy with fields set as NewCredentials does; an empty value removes nothing.
 func (c Credentials) With(fields map[string]any) (Credentials, error) {
 	next := Credentials{mode: c.mode, fields: make(map[string]json.RawMessage, len(c.fields)+len(fields))}
-	for name, raw := range c.fields {
-		next.fields[name] = raw
-	}
+	maps.Copy(next.fields, c.fields)
 	for name, v := range fields {
 		if err := next.set(name, v); err != nil {
 			return Credentials{}, err

@@ -28,8 +28,12 @@ var ErrDuplicate = errors.New("connection id exists")
 
 // Store keeps connections. Every method is bound to one environment or to an id that was read from one.
 type Store interface {
-	// Insert gives ErrDuplicate when another one was quicker.
-	Insert(ctx context.Context, c Stored) (id int64, err error)
+	StoreReader
+	StoreWriter
+}
+
+// StoreReader finds connections.
+type StoreReader interface {
 	// Get gives ErrNotFound for a connection of another environment.
 	Get(ctx context.Context, environmentID, integrationID int64, connectionID string) (Stored, error)
 	GetByID(ctx context.Context, environmentID, id int64) (Stored, error)
@@ -37,6 +41,12 @@ type Store interface {
 	Lock(ctx context.Context, environmentID, id int64) (Stored, error)
 	// List is sorted by creation, newest first. It does not read credentials.
 	List(ctx context.Context, environmentID int64, filter Filter) ([]Stored, error)
+}
+
+// StoreWriter changes them.
+type StoreWriter interface {
+	// Insert gives ErrDuplicate when another one was quicker.
+	Insert(ctx context.Context, c Stored) (id int64, err error)
 	// Replace overwrites everything but the identity, clears the errors and the refresh state with its lease, and gives the
 	// version, which is one more than the stored one. Nobody else changes the row until the transaction ends.
 	Replace(ctx context.Context, c Stored) (version int64, err error)
