@@ -10,8 +10,11 @@ import (
 	"github.com/patchbay-dev/patchbay/internal/cli"
 )
 
-func main() {
+func main() { os.Exit(run()) }
+
+// run returns, so that what it deferred happens before the process ends.
+func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(cli.Main(ctx, os.Args[1:]))
+	return cli.Main(ctx, os.Args[1:])
 }

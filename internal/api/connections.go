@@ -325,8 +325,10 @@ func (s *Server) importConnection(w http.ResponseWriter, r *request) error {
 	b := input.Body(body)
 	key := b.String("provider_config_key", input.Text{Required: true})
 	c := connection.Connection{
-		ConnectionID: b.String("connection_id", input.Text{Max: 255}), Metadata: b.JSONObject("metadata", false), Config: b.JSONObject("connection_config", false),
-		EndUser: readEndUser(b, "end_user"),
+		ConnectionID: b.String("connection_id", input.Text{Max: 255}),
+		Metadata:     b.JSONObject("metadata", false),
+		Config:       b.JSONObject("connection_config", false),
+		EndUser:      readEndUser(b, "end_user"),
 	}
 	c.WebhookURLOverride = s.readWebhookURL(b)
 	given := readTags(b, "tags")

@@ -201,7 +201,8 @@ func (s *Server) createIntegration(w http.ResponseWriter, r *request) error {
 	}
 	created, err := s.opts.Integrations.Create(r.Context(), i)
 	if errs.Code(err) == errs.Code(integration.ErrKeyTaken) {
-		return errs.Invalid("invalid_body", errs.Issue{Code: "invalid_string", Message: "Unique key already exists", Path: []string{"uniqueKey"}}).Because(err)
+		taken := errs.Issue{Code: "invalid_string", Message: "Unique key already exists", Path: []string{"uniqueKey"}}
+		return errs.Invalid("invalid_body", taken).Because(err)
 	}
 	if err != nil {
 		return err

@@ -218,10 +218,10 @@ func (s *Server) tailOperations(w http.ResponseWriter, r *request) error {
 	text := []byte(": following\n\n")
 	for {
 		if _, err := w.Write(text); err != nil {
-			return nil //nolint:nilerr // the client is gone
+			return nil // the client is gone
 		}
 		if err := control.Flush(); err != nil {
-			return nil //nolint:nilerr // as above
+			return nil // as above
 		}
 		select {
 		case <-r.Context().Done():
@@ -234,7 +234,7 @@ func (s *Server) tailOperations(w http.ResponseWriter, r *request) error {
 			}
 			data, err := json.Marshal(e)
 			if err != nil {
-				return nil //nolint:nilerr // the answer has begun; an event that was read from JSON always marshals
+				return nil // the answer has begun; an event that was read from JSON always marshals
 			}
 			text = slices.Concat([]byte("event: operation\ndata: "), data, []byte("\n\n"))
 		case <-beat.C:

@@ -149,8 +149,7 @@ func jsonContent(r *http.Request) error {
 // body reads the whole request body, which must be JSON or empty.
 func (s *Server) body(r *request) ([]byte, error) {
 	data, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, s.opts.MaxBody))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, errs.Newf(http.StatusRequestEntityTooLarge, "body_too_large", "The body is larger than %d bytes", tooLarge.Limit)
 	}
 	if err != nil {

@@ -120,7 +120,8 @@ func welcome(f devFacts) string {
 	both := " -H 'Provider-Config-Key: acme-crm' -H 'Connection-Id: demo-user'"
 	for _, line := range []string{
 		"curl" + auth + both + " " + strconv.Quote(f.URL+"/records?model=Contact&limit=3"),
-		"curl" + auth + both + ` -H 'Content-Type: application/json' -d '{"action_name":"create-contact","input":{"firstName":"Ada","lastName":"Lovelace"}}' ` + f.URL + "/action/trigger",
+		"curl" + auth + both + ` -H 'Content-Type: application/json'` +
+			` -d '{"action_name":"create-contact","input":{"firstName":"Ada","lastName":"Lovelace"}}' ` + f.URL + "/action/trigger",
 		"bin/patchbay logs -f --url " + f.URL + " --key " + dev.SecretKey,
 	} {
 		b.WriteString("  " + line + "\n")

@@ -54,7 +54,8 @@ func onDatabase(cmd *cobra.Command, run func(ctx context.Context, out io.Writer,
 func databaseFlags(cmd *cobra.Command) *config.Config {
 	cfg := config.Register(cmd.Flags())
 	for _, serving := range []string{
-		"host", "port", "public-url", "role", "egress", "egress-allow", "providers", "log-retention", "workers", "function-memory", "shutdown-grace", "node",
+		"host", "port", "public-url", "role", "egress", "egress-allow", "providers", "log-retention", "workers", "function-memory",
+		"shutdown-grace", "node",
 	} {
 		if err := cmd.Flags().MarkHidden(serving); err != nil {
 			panic(err) // a flag that config.Register does not know
@@ -239,7 +240,7 @@ func newKeyRotateCommand() *cobra.Command {
 			return fmt.Errorf("%d values do not open and keep the old key alive, the first: %v", report.UnreadableCount, report.Unreadable)
 		}
 		if !report.RetireAt.IsZero() {
-			_, _ = fmt.Fprintf(out, "the old key is removed by a running server after %s\n", report.RetireAt.Local().Format(time.DateTime))
+			_, _ = fmt.Fprintf(out, "the old key is removed by a running server after %s\n", report.RetireAt.UTC().Format(time.DateTime+" UTC"))
 		}
 		return nil
 	})

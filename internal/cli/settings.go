@@ -20,7 +20,8 @@ func newSettingsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "settings",
 		Short: "Show and change the settings of an environment",
-		Long:  "Works on the database directly, with the same --data, --database-url and encryption key as the server, which sees the change within seconds.",
+		Long: "Works on the database directly, with the same --data, --database-url and encryption key as the server, " +
+			"which sees the change within seconds.",
 		Example: "  patchbay settings show --env prod\n" +
 			"  patchbay settings set --env prod --primary-url https://app.example.com/webhooks --on-sync-completion-always=false\n" +
 			"  patchbay settings rotate-signing-key --env prod",
@@ -78,8 +79,8 @@ func viewSettings(ctx context.Context, o *app.Office, e tenant.Environment) (set
 	}
 	n := s.Notifications
 	view := settingsView{
-		e.Name, e.UUID, s.PrimaryURL, s.SecondaryURL, s.SigningKey.Reveal(), n.OnAuthCreation, n.OnAuthRefreshError, n.OnSyncCompletionAlways, n.OnSyncError,
-		n.OnAsyncActionCompletion, n.ForwardWebhooks, []string{},
+		e.Name, e.UUID, s.PrimaryURL, s.SecondaryURL, s.SigningKey.Reveal(),
+		n.OnAuthCreation, n.OnAuthRefreshError, n.OnSyncCompletionAlways, n.OnSyncError, n.OnAsyncActionCompletion, n.ForwardWebhooks, []string{},
 	}
 	for _, v := range variables {
 		view.Variables = append(view.Variables, v.Name)
@@ -90,7 +91,8 @@ func viewSettings(ctx context.Context, o *app.Office, e tenant.Environment) (set
 func newSettingsSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "set", Short: "Change settings; what is not named stays",
-		Example: "  patchbay settings set --env dev --primary-url http://localhost:4000/webhooks\n  patchbay settings set --env dev --variable API_BASE=https://x --variable NANGO_LOGGER_LEVEL=debug",
+		Example: "  patchbay settings set --env dev --primary-url http://localhost:4000/webhooks\n" +
+			"  patchbay settings set --env dev --variable API_BASE=https://x --variable NANGO_LOGGER_LEVEL=debug",
 	}
 	environment := keyTarget(cmd)
 	flags := cmd.Flags()

@@ -74,7 +74,8 @@ func Register(flags *pflag.FlagSet) *Config {
 	flags.StringVar(&c.PublicURL, "public-url", "", "where clients reach this server (default http://localhost:PORT)")
 	flags.StringVarP(&c.DataDir, "data", "d", "data", "folder for the database, logs and generated keys")
 	flags.Var(secretValue{&c.DatabaseURL}, "database-url", "PostgreSQL URL for several nodes (default: SQLite in the data folder)")
-	flags.Var(secretValue{&c.EncryptionKey}, "encryption-key", "base64 of 32 random bytes; better given as "+EnvPrefix+"ENCRYPTION_KEY (default: generated in the data folder)")
+	flags.Var(secretValue{&c.EncryptionKey}, "encryption-key",
+		"base64 of 32 random bytes; better given as "+EnvPrefix+"ENCRYPTION_KEY (default: generated in the data folder)")
 	flags.Var(roleValue{&c.Role}, "role", "what this process does: all, api or worker")
 	flags.StringVar(&c.LogFormat, "log-format", "text", "the process's own log: text or json")
 	flags.Var(levelValue{&c.LogLevel}, "log-level", "the process's own log: debug, info, warn or error")

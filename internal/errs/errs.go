@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 )
 
 // Error is a failure the client may see.
@@ -76,17 +77,18 @@ func (e *Error) AsLegacy() *Error {
 
 // Error is for the log: it includes the cause, which the client never sees.
 func (e *Error) Error() string {
-	text := e.Code
+	var text strings.Builder
+	text.WriteString(e.Code)
 	if e.Message != "" {
-		text += ": " + e.Message
+		text.WriteString(": " + e.Message)
 	}
 	for _, issue := range e.Issues {
-		text += fmt.Sprintf("; %v: %s", issue.Path, issue.Message)
+		fmt.Fprintf(&text, "; %v: %s", issue.Path, issue.Message)
 	}
 	if e.cause != nil {
-		text += ": " + e.cause.Error()
+		text.WriteString(": " + e.cause.Error())
 	}
-	return text
+	return text.String()
 }
 
 // Unwrap gives the cause.
@@ -101,8 +103,7 @@ func (e *Error) Is(target error) bool {
 
 // Code returns the code of err if a client may see it, else "".
 func Code(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return ""

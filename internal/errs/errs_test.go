@@ -20,7 +20,7 @@ func TestErrorIsASentinelWithOrWithoutACause(t *testing.T) {
 	if !errors.Is(err, io.EOF) {
 		t.Error("the cause is lost")
 	}
-	if errors.Is(err, errs.New(404, "other", "")) || errors.Is(io.EOF, errGone) {
+	if errors.Is(err, errs.New(404, "other", "")) || errors.Is(fmt.Errorf("read: %w", io.EOF), errGone) {
 		t.Error("a different error is taken for the sentinel")
 	}
 	if errs.Code(err) != "not_found" || errs.Code(io.EOF) != "" {
