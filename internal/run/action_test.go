@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/patchbay-dev/patchbay/internal/oplog"
+	"github.com/patchbay-dev/patchbay/internal/runner"
 	"github.com/patchbay-dev/patchbay/internal/secret"
 	"github.com/patchbay-dev/patchbay/internal/store"
 	"github.com/patchbay-dev/patchbay/internal/store/storetest"
@@ -68,10 +70,6 @@ func TestEveryWayToFailHasItsCodeStatusAndEnvelope(t *testing.T) {
 		"429 of the third party":   {"upstream", `{"status":429}`, 424, "script_http_error", map[string]any{"reason": "no"}},
 		"connection refused":       {"refused", `{"url":"` + gone.URL + `"}`, 500, "script_internal_error", map[string]any{"code": "base_url_override_not_allowed"}},
 		"a denied address":         {"forbidden", "", 500, "action_script_runtime_error", map[string]any{"code": "url_not_allowed"}},
-		"an endless loop":          {"loop", "", 500, "function_runtime_timed_out", map[string]any{}},
-		"a promise for ever":       {"never", "", 500, "script_internal_error", map[string]any{}},
-		"10 GB":                    {"memory", "", 500, "function_runtime_out_of_memory", map[string]any{}},
-		"3 MB of output":           {"big", "", 500, "script_internal_error", map[string]any{}},
 		"a syntax error":           {"syntax", "", 500, "script_internal_error", map[string]any{"name": "SyntaxError"}},
 		"records in an action":     {"wrong-model", "", 500, "script_internal_error", map[string]any{}},
 		"endless nesting":          {"recursive", "", 424, "script_http_error", nil},
@@ -103,6 +101,40 @@ func TestEveryWayToFailHasItsCodeStatusAndEnvelope(t *testing.T) {
 				t.Errorf("operation %q: %+v %v", id, op, err)
 			}
 		})
+	}
+}
+
+// TestAHostileActionEndsWithACode has a pool of its own: what dies with a process of it is nobody else's.
+func TestAHostileActionEndsWithACode(t *testing.T) {
+	t.Parallel()
+	own := runner.NewPool(runner.Options{
+		Workers: 1, Logger: slog.New(slog.DiscardHandler), Limits: map[runner.Kind]runner.Limits{runner.KindAction: {CPU: 5 * time.Second, Memory: 24 << 20}},
+	})
+	if err := own.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := own.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	w := newWorld(t, onSQLite(t), options{pool: own})
+	w.connection = w.connect("user-1")
+	w.deploy(allActions...)
+	for _, test := range []struct{ action, code string }{
+		{"loop", "function_runtime_timed_out"}, {"never", "script_internal_error"}, {"memory", "function_runtime_out_of_memory"}, {"big", "script_internal_error"},
+	} {
+		a := w.action(test.action, "")
+		var body failureBody
+		if err := json.Unmarshal([]byte(a.body), &body); err != nil || a.status != http.StatusInternalServerError || body.Error.Code != test.code {
+			t.Errorf("%s: %d %s, want %s", test.action, a.status, a.body, test.code)
+		}
+		if ops := w.log.of(oplog.ActionRun, test.action); len(ops) != 1 || ops[0].State != oplog.Failed || ops[0].Error.Type != test.code {
+			t.Errorf("%s: %+v", test.action, ops)
+		}
+		if a := w.action("plain", `{"n":2}`); a.body != `{"n":4}` {
+			t.Errorf("after %s nothing works: %d %s", test.action, a.status, a.body)
+		}
 	}
 }
 

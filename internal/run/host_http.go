@@ -77,6 +77,7 @@ func (h *host) call(in httpRequest) (proxy.Call, error) {
 	if path == "" && in.BaseURLOverride == "" {
 		return proxy.Call{}, refuse("missing_api_url", "The request has neither an endpoint nor a base URL")
 	}
+	packed := true
 	call := proxy.Call{
 		Environment: h.x.env, Ref: proxy.Ref{IntegrationKey: h.x.integration.Key, ConnectionID: h.x.connection.ConnectionID},
 		Method: in.Method, Path: path, BaseURL: in.BaseURLOverride, Header: http.Header{}, Decompress: in.Decompress,
@@ -91,8 +92,8 @@ func (h *host) call(in httpRequest) (proxy.Call, error) {
 		}
 	}
 	call.ContentType = call.Header.Get("Content-Type")
-	if call.Header.Get("Accept") == "" && !h.providerSets("accept") {
-		call.Header.Set("Accept", "application/json, text/plain, */*")
+	if call.Decompress == nil { // the function gets text in any case, so it may as well travel packed
+		call.Decompress = &packed
 	}
 	body := in.DataBase64
 	if in.Data != nil {
@@ -103,18 +104,6 @@ func (h *host) call(in httpRequest) (proxy.Call, error) {
 		call.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	}
 	return call, nil
-}
-
-func (h *host) providerSets(header string) bool {
-	if h.x.provider == nil {
-		return false
-	}
-	for _, have := range h.x.provider.Proxy.Headers {
-		if have.Name == header {
-			return true
-		}
-	}
-	return false
 }
 
 // target joins an endpoint and parameters. Parameters that come as text must not meet a query in the endpoint; those that come

@@ -47,10 +47,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "runner" {
 		os.Exit(runner.Main(context.Background(), os.Stdin, os.Stdout))
 	}
-	pool = runner.NewPool(runner.Options{
-		Workers: 4, Logger: slog.New(slog.DiscardHandler),
-		Limits: map[runner.Kind]runner.Limits{runner.KindAction: {CPU: 2 * time.Second, Memory: 48 << 20}},
-	})
+	pool = runner.NewPool(runner.Options{Workers: 4, Logger: slog.New(slog.DiscardHandler)})
 	if err := pool.Start(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -232,6 +229,7 @@ type options struct {
 	syncWall time.Duration
 	lease    time.Duration
 	paused   bool // the queue is not started
+	pool     *runner.Pool
 }
 
 func newWorld(t testing.TB, s *store.Store, o options) *world {
@@ -307,9 +305,12 @@ func (w *world) build(o options) {
 	checkpoints := checkpoint.New(checkpoint.Options{Store: s.Checkpoints()})
 	w.records = must[*record.Service](t)(record.New(record.Options{Store: s.Records(), Vault: v, Checkpoints: checkpoints}))
 	send := proxy.New(proxy.Options{Integrations: integrations, Connections: w.connections, Catalog: catalog, Fresh: always{}, Operations: log, Door: door})
+	if o.pool == nil {
+		o.pool = pool
+	}
 	w.parts = run.Options{
 		Instances: instances, Tenants: w.tenants, Integrations: integrations, Connections: w.connections, Functions: w.functions, Catalog: catalog, Fresh: always{},
-		Proxy: send, Records: w.records, Checkpoints: checkpoints, Runner: pool, Webhooks: webhooks, Vault: v, Log: log,
+		Proxy: send, Records: w.records, Checkpoints: checkpoints, Runner: o.pool, Webhooks: webhooks, Vault: v, Log: log,
 		Fetch: door.Client(egress.ClientOptions{}), PublicURL: "http://localhost:3003", SyncWall: o.syncWall, Now: w.clock.now, Logger: discard,
 	}
 	w.service = run.New(w.parts)
