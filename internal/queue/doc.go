@@ -5,10 +5,10 @@
 //
 // # States
 //
-//	waiting  its time has not come (RunAt in the future, or a retry)      → ready
-//	ready    may run as soon as a worker of its queue is free             → running, held
-//	held     its Key or Group is full; freed by an end in the same Key or Group  → ready
-//	running  one process holds its lease                                  → gone, waiting, ready (lease expired)
+//	waiting: its time has not come (RunAt in the future, or a retry). Then ready.
+//	ready:   a free worker of its queue may take it. Then running or held.
+//	held:    its Key or Group is full. Ready again when another job of that name stops running.
+//	running: one process holds its lease. Then gone, waiting for a retry, or ready again because the lease ran out.
 //
 // A job that succeeded or was cancelled is deleted; what it did belongs in its domain's own tables. A job that failed for good
 // moves to the dead jobs and stays there for a while (Config.DeadFor) to be looked at or revived.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 	"time"
 
@@ -105,7 +104,9 @@ func (c *Client) conclude(ctx context.Context, e *execution, result error, stopp
 		err := c.end(ctx, e, ending, result)
 		switch {
 		case err == nil:
-			c.report(ctx, e, ending, result)
+			if ending.Error != "" {
+				c.report(ctx, e, ending, result)
+			}
 			return
 		case errors.Is(err, ErrLeaseLost):
 			e.lost.Store(true)
@@ -113,7 +114,7 @@ func (c *Client) conclude(ctx context.Context, e *execution, result error, stopp
 			ending = Ending{Hold: e.row.Hold, Verdict: Cancelled}
 		default:
 			c.logger.ErrorContext(ctx, "record the end of a job", "kind", e.row.Kind, "job", e.row.ID, "err", err, "retry", recordRetry)
-			time.Sleep(recordRetry)
+			<-time.After(recordRetry)
 		}
 	}
 	c.logger.WarnContext(ctx, "a job's lease was lost while it ran", "kind", e.row.Kind, "job", e.row.ID)
@@ -205,12 +206,11 @@ func (c *Client) recordBatch(ctx context.Context, batch []endRequest) {
 
 // report logs what an operator may want to know: failures, not successes.
 func (c *Client) report(ctx context.Context, e *execution, ending Ending, result error) {
-	level, text := slog.LevelDebug, "job ended"
+	logger := c.logger.With("kind", e.row.Kind, "job", e.row.ID, "attempt", e.row.Attempt)
 	switch {
 	case ending.Verdict == Failed:
-		level, text = slog.LevelError, "job failed for good"
+		logger.ErrorContext(ctx, "job failed for good", "err", result)
 	case ending.Verdict == Later && ending.Counted:
-		level, text = slog.LevelWarn, "job failed and is retried"
+		logger.WarnContext(ctx, "job failed and is retried", "err", result, "at", ending.RunAt)
 	}
-	c.logger.Log(ctx, level, text, "kind", e.row.Kind, "job", e.row.ID, "attempt", e.row.Attempt, "err", result)
 }

@@ -72,10 +72,8 @@ func (e *execution) decide(result error) Ending {
 			said.after = e.backoff()
 		}
 	}
-	switch ending.Verdict {
-	case Succeeded:
-		ending.Again = e.again.Load()
-	case Later:
+	ending.Again = ending.Verdict == Succeeded && e.again.Load()
+	if ending.Verdict == Later {
 		ending.RunAt, ending.Counted = e.client.now().Add(max(said.after, 0)), said.counted
 	}
 	if ending.Verdict == Failed || ending.Counted {

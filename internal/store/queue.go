@@ -26,11 +26,13 @@ var _ queue.Store = Queue{}
 func (s *Store) Queue() Queue { return Queue{s.core} }
 
 // jobSpec is the columns of a queue.Spec, in jobs, jobs_dead and schedules; specScan reads them.
-const jobSpec = `queue, kind, environment_id, priority, args, COALESCE(lock_key, ''), lock_limit, COALESCE(group_key, ''), group_limit, max_attempts, timeout`
+const jobSpec = `queue, kind, environment_id, priority, args, COALESCE(lock_key, ''), lock_limit, COALESCE(group_key, ''), group_limit,
+	max_attempts, timeout`
 
 // jobHead is the turn at the head of a line, jobTail the one after a tenant's last.
 func jobHead(queue, priority string) string {
-	return `COALESCE((SELECT h.turn FROM jobs h WHERE h.state = 1 AND h.queue = ` + queue + ` AND h.priority = ` + priority + ` ORDER BY h.turn LIMIT 1), 0)`
+	return `COALESCE((SELECT h.turn FROM jobs h WHERE h.state = 1 AND h.queue = ` + queue + ` AND h.priority = ` + priority +
+		` ORDER BY h.turn LIMIT 1), 0)`
 }
 
 func jobTail(queue, priority, tenant string) string {
@@ -49,11 +51,12 @@ var (
 		ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL DO NOTHING RETURNING id`)
 	insertWaitingJob = engine.SQL(insertJob + `0, 0)
 		ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL DO NOTHING RETURNING id`)
-	uniqueJob     = engine.SQL(`SELECT id FROM jobs WHERE unique_key = $1`)
-	jobsOfGroup   = engine.SQL(`SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE group_key = $1 AND state IN (0, 1, 3) LIMIT $2) waiting`)
-	getJob        = engine.SQL(`SELECT ` + jobSpec + `, COALESCE(unique_key, ''), state, attempt, lost, cancelled, run_at, created_at, last_error FROM jobs WHERE id = $1`)
-	insertDeadJob = engine.SQL(`INSERT INTO jobs_dead (queue, kind, environment_id, priority, args, lock_key, lock_limit, group_key, group_limit, max_attempts, timeout,
-			id, unique_key, attempt, lost, error, created_at, died_at)
+	uniqueJob   = engine.SQL(`SELECT id FROM jobs WHERE unique_key = $1`)
+	jobsOfGroup = engine.SQL(`SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE group_key = $1 AND state IN (0, 1, 3) LIMIT $2) waiting`)
+	getJob      = engine.SQL(`SELECT ` + jobSpec + `, COALESCE(unique_key, ''), state, attempt, lost, cancelled, run_at, created_at, last_error
+		FROM jobs WHERE id = $1`)
+	insertDeadJob = engine.SQL(`INSERT INTO jobs_dead (queue, kind, environment_id, priority, args, lock_key, lock_limit, group_key, group_limit,
+			max_attempts, timeout, id, unique_key, attempt, lost, error, created_at, died_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`)
 	listDeadJobs = engine.SQL(`SELECT ` + jobSpec + `, id, COALESCE(unique_key, ''), attempt, lost, error, created_at, died_at FROM jobs_dead
 		WHERE environment_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3`)
@@ -170,7 +173,10 @@ func scanDeadJob(row engine.Scanner) (queue.DeadJob, error) {
 
 // specArgs are the values of jobSpec's columns.
 func specArgs(s queue.Spec) []any {
-	return []any{s.Queue, s.Kind, s.Tenant, s.Priority, s.Args, orNull(s.Key), s.KeyLimit, orNull(s.Group), s.GroupLimit, s.MaxAttempts, s.Timeout.Microseconds()}
+	return []any{
+		s.Queue, s.Kind, s.Tenant, s.Priority, s.Args, orNull(s.Key), s.KeyLimit, orNull(s.Group), s.GroupLimit,
+		s.MaxAttempts, s.Timeout.Microseconds(),
+	}
 }
 
 func specScan(s *queue.Spec, timeout *int64) []any {

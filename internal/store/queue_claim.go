@@ -270,23 +270,30 @@ var (
 // Renew implements queue.Store.
 func (q Queue) Renew(ctx context.Context, holds []queue.Hold, until time.Time) (map[queue.Hold]bool, error) {
 	ids, leases := splitHolds(holds)
-	var renewed map[queue.Hold]bool
-	scan := func(row engine.Scanner) (struct{}, error) {
-		var hold queue.Hold
-		var cancelled bool
-		err := row.Scan(&hold.ID, &hold.Lease, &cancelled)
-		renewed[hold] = cancelled
-		return struct{}{}, err
-	}
+	renewed := make(map[queue.Hold]bool, len(holds))
 	err := q.db.Write(ctx, func(ctx context.Context) error {
-		renewed = make(map[queue.Hold]bool, len(holds))
-		_, err := engine.Collect(scan)(q.db.Query(ctx, renewJobs, ids, leases, engine.Micros(until)))
-		if err == nil && len(renewed) < len(holds) {
-			_, err = engine.Collect(scan)(q.db.Query(ctx, heldJobs, ids, leases))
+		all, err := engine.Collect(scanLease)(q.db.Query(ctx, renewJobs, ids, leases, engine.Micros(until)))
+		if err == nil && len(all) < len(holds) {
+			all, err = engine.Collect(scanLease)(q.db.Query(ctx, heldJobs, ids, leases))
+		}
+		clear(renewed)
+		for _, l := range all {
+			renewed[l.Hold] = l.cancelled
 		}
 		return err
 	})
 	return renewed, err
+}
+
+type lease struct {
+	queue.Hold
+
+	cancelled bool
+}
+
+func scanLease(row engine.Scanner) (l lease, err error) {
+	err = row.Scan(&l.ID, &l.Lease, &l.cancelled)
+	return l, err
 }
 
 // Guard implements queue.Store.

@@ -21,11 +21,12 @@ var (
 			max_attempts, timeout, key, period, anchor, next_at, state, created_at, updated_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14, $15, $14, $14)
 		ON CONFLICT (key) DO NOTHING`)
-	updateSchedule = engine.SQL(`UPDATE schedules SET queue = $1, kind = $2, environment_id = $3, priority = $4, args = $5, lock_key = $6, lock_limit = $7,
-			group_key = $8, group_limit = $9, max_attempts = $10, timeout = $11, updated_at = $14,
+	updateSchedule = engine.SQL(`UPDATE schedules SET queue = $1, kind = $2, environment_id = $3, priority = $4, args = $5, lock_key = $6,
+			lock_limit = $7, group_key = $8, group_limit = $9, max_attempts = $10, timeout = $11, updated_at = $14,
 			next_at = CASE WHEN period = $13 THEN next_at ELSE ` + gridFrom("$13", "$14") + ` END, period = $13
 		WHERE key = $12`)
-	restartSchedule = engine.SQL(`UPDATE schedules SET anchor = $2, next_at = $2, created_at = $2, updated_at = $2, state = $3, last_job_id = 0, last_job_state = 0
+	restartSchedule = engine.SQL(`UPDATE schedules SET anchor = $2, next_at = $2, created_at = $2, updated_at = $2, state = $3,
+			last_job_id = 0, last_job_state = 0
 		WHERE id = $1`)
 	schedulesByKey = engine.SQL(`SELECT ` + jobSpec + `, id, key, state, period, anchor, next_at, last_job_id, last_job_state, created_at, updated_at
 		FROM schedules WHERE key {in $1}`)
@@ -107,7 +108,9 @@ func (q Queue) SetPeriod(ctx context.Context, now time.Time, key string, period 
 }
 
 // Trigger implements queue.Store.
-func (q Queue) Trigger(ctx context.Context, now time.Time, key string, args *string, replace bool) (id queue.JobID, done queue.Cancellation, err error) {
+func (q Queue) Trigger(
+	ctx context.Context, now time.Time, key string, args *string, replace bool,
+) (id queue.JobID, done queue.Cancellation, err error) {
 	err = q.db.Write(ctx, func(ctx context.Context) error {
 		done = queue.Cancellation{}
 		s, err := q.lockSchedule(ctx, key, replace)
@@ -180,7 +183,8 @@ func (q Queue) schedule(ctx context.Context, key string) (queue.Schedule, error)
 func scanSchedule(row engine.Scanner) (queue.Schedule, error) {
 	var s queue.Schedule
 	var timeout, period, anchor, nextAt, createdAt, updatedAt int64
-	err := row.Scan(append(specScan(&s.Spec, &timeout), &s.ID, &s.Key, &s.State, &period, &anchor, &nextAt, &s.LastJob, &s.LastState, &createdAt, &updatedAt)...)
+	err := row.Scan(append(specScan(&s.Spec, &timeout),
+		&s.ID, &s.Key, &s.State, &period, &anchor, &nextAt, &s.LastJob, &s.LastState, &createdAt, &updatedAt)...)
 	s.Timeout, s.Period = micros(timeout), micros(period)
 	s.Anchor, s.NextAt = engine.Time(anchor), engine.Time(nextAt)
 	s.CreatedAt, s.UpdatedAt = engine.Time(createdAt), engine.Time(updatedAt)

@@ -41,8 +41,8 @@ var (
 				+ row_number() OVER (PARTITION BY s.queue, s.priority, s.environment_id ORDER BY s.next_at, s.id) - 1
 		FROM schedules s WHERE s.id {in $1} RETURNING queue`)
 	// next_at moves past now at once, so that a job that ends in the microsecond it was due does not run twice.
-	markSchedules = engine.SQL(`UPDATE schedules SET last_job_id = (SELECT j.id FROM jobs j WHERE j.schedule_id = schedules.id), last_job_state = 1, updated_at = $2,
-			next_at = anchor + (($2 - anchor) / period + 1) * period
+	markSchedules = engine.SQL(`UPDATE schedules SET last_job_id = (SELECT j.id FROM jobs j WHERE j.schedule_id = schedules.id),
+			last_job_state = 1, updated_at = $2, next_at = anchor + (($2 - anchor) / period + 1) * period
 		WHERE id {in $1}`)
 )
 

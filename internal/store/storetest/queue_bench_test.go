@@ -144,11 +144,10 @@ func BenchmarkQueueTakeAndEnd(b *testing.B) {
 func BenchmarkQueueRun(b *testing.B) {
 	benchEngines(b, func(b *testing.B, s *store.Store) {
 		workers := queue.NewWorkers()
-		var ran atomic.Int64
+		var ran, want atomic.Int64
 		all := make(chan struct{}, 1)
-		var want int64
 		queue.Add(workers, queue.WorkerFunc[payload](func(context.Context, *queue.Job[payload]) error {
-			if ran.Add(1) == atomic.LoadInt64(&want) {
+			if ran.Add(1) == want.Load() {
 				all <- struct{}{}
 			}
 			return nil
@@ -157,8 +156,7 @@ func BenchmarkQueueRun(b *testing.B) {
 		if err := c.Start(b.Context()); err != nil {
 			b.Fatal(err)
 		}
-		ran.Store(0)
-		atomic.StoreInt64(&want, int64(b.N))
+		want.Store(int64(b.N))
 		measureCPU(b, func() {
 			together(b, 64, b.N, func(i int) error {
 				_, err := c.Insert(b.Context(), newPayload(), queue.InsertOpts{Tenant: int64(i % 10)})
@@ -176,8 +174,7 @@ func BenchmarkQueueRun(b *testing.B) {
 func BenchmarkQueueTick(b *testing.B) {
 	const schedules = 1000
 	benchEngines(b, func(b *testing.B, s *store.Store) {
-		c, q := benchClient(b, s, queue.Config{}), s.Queue()
-		now := queueDay
+		q, now := s.Queue(), queueDay
 		err := s.Write(b.Context(), func(ctx context.Context) error {
 			for i := range schedules {
 				if err := q.PutSchedule(ctx, now, queue.NewSchedule{
@@ -192,7 +189,6 @@ func BenchmarkQueueTick(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		_ = c
 		measureCPU(b, func() {
 			for done := 0; done < b.N; now = now.Add(time.Minute) {
 				for range schedules / 500 {

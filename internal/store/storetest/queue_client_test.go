@@ -23,7 +23,6 @@ import (
 // in the bubble; a connection to PostgreSQL can't.
 func inBubble(t *testing.T, test func(t *testing.T, s *store.Store)) {
 	t.Helper()
-	t.Parallel()
 	opts := storetest.SQLite(t)
 	synctest.Test(t, func(t *testing.T) { test(t, storetest.Open(t, opts)) })
 }
@@ -121,6 +120,7 @@ func wantGone(t *testing.T, c *queue.Client, id queue.JobID) {
 }
 
 func TestAnInsertedJobRunsAtOnceAndAScheduledOneInTime(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		var d diary
 		c := startQueue(t, s, queue.Config{}, queue.WorkerFunc[note](func(_ context.Context, job *queue.Job[note]) error {
@@ -145,6 +145,7 @@ func TestAnInsertedJobRunsAtOnceAndAScheduledOneInTime(t *testing.T) {
 }
 
 func TestFailuresAreRetriedByThePolicyAndThenKept(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		var d diary
 		broken := errors.New("503 from the third party")
@@ -180,6 +181,7 @@ func TestFailuresAreRetriedByThePolicyAndThenKept(t *testing.T) {
 }
 
 func TestWorkersSayWhatHappensNext(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		var d diary
 		c := startQueue(t, s, queue.Config{}, queue.WorkerFunc[note](func(_ context.Context, job *queue.Job[note]) error {
@@ -224,6 +226,7 @@ func TestWorkersSayWhatHappensNext(t *testing.T) {
 }
 
 func TestCancellingStopsARunningJob(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		var d diary
 		c := startQueue(t, s, queue.Config{}, queue.WorkerFunc[note](func(ctx context.Context, job *queue.Job[note]) error {
@@ -261,6 +264,7 @@ func TestCancellingStopsARunningJob(t *testing.T) {
 }
 
 func TestALostHintOfACancellationIsFoundAtTheNextBeat(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		var d diary
 		c := startQueue(t, s, queue.Config{}, queue.WorkerFunc[note](func(ctx context.Context, _ *queue.Job[note]) error {
@@ -281,6 +285,7 @@ func TestALostHintOfACancellationIsFoundAtTheNextBeat(t *testing.T) {
 }
 
 func TestAJobRunsOutOfTime(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		var d diary
 		c := startQueue(t, s, queue.Config{}, queue.WorkerFunc[note](func(ctx context.Context, _ *queue.Job[note]) error {
@@ -300,6 +305,7 @@ func TestAJobRunsOutOfTime(t *testing.T) {
 }
 
 func TestALongJobKeepsItsLease(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		var runs atomic.Int64
 		c := startQueue(t, s, queue.Config{}, queue.WorkerFunc[note](func(context.Context, *queue.Job[note]) error {
@@ -318,6 +324,7 @@ func TestALongJobKeepsItsLease(t *testing.T) {
 }
 
 func TestTheJobOfADeadProcessRunsAgainWhenItsLeaseRunsOut(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		died := claimAndDie(t, s, "orphan", 15*time.Second)
 		var d diary
@@ -337,6 +344,7 @@ func TestTheJobOfADeadProcessRunsAgainWhenItsLeaseRunsOut(t *testing.T) {
 }
 
 func TestAJobThatKillsItsProcessIsGivenUp(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		inserter, err := queue.New(queue.Config{Store: s.Queue()})
 		if err != nil {
@@ -366,6 +374,7 @@ func TestAJobThatKillsItsProcessIsGivenUp(t *testing.T) {
 }
 
 func TestAProcessThatIsAloneTakesOverAtItsStart(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		died := claimAndDie(t, s, "orphan", time.Hour)
 		var d diary
@@ -381,6 +390,7 @@ func TestAProcessThatIsAloneTakesOverAtItsStart(t *testing.T) {
 }
 
 func TestStopLetsJobsFinishAndThenSendsThemBack(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		var d diary
 		work := queue.WorkerFunc[note](func(ctx context.Context, job *queue.Job[note]) error {
@@ -430,6 +440,7 @@ func TestStopLetsJobsFinishAndThenSendsThemBack(t *testing.T) {
 }
 
 func TestAtMostTheWorkersOfAQueueRun(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		var mu sync.Mutex
 		var running, most, ran int
@@ -459,6 +470,7 @@ func TestAtMostTheWorkersOfAQueueRun(t *testing.T) {
 }
 
 func TestAnUnknownKindIsLeftForAnotherProcess(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		empty, err := queue.New(queue.Config{Store: s.Queue(), Queues: map[string]int{"default": 1}, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {

@@ -19,11 +19,16 @@ import (
 // patience is how long these tests wait for what needs milliseconds, on a machine that is busy with something else.
 const patience = 60 * time.Second
 
-// eventually waits for what another goroutine does in real time.
+// eventually waits for what other goroutines and processes do.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	late := time.After(patience)
+	for !done() {
+		select {
+		case <-look.C:
+		case <-late:
 			t.Fatalf("%s: not within %s", what, patience)
 		}
 	}

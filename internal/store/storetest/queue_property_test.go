@@ -137,10 +137,10 @@ func (m *queueMachine) Insert(*rapid.T) {
 	if !same(err, want) {
 		m.Fatalf("insert: %v, want %v", err, want)
 	}
-	switch want {
-	case nil:
+	switch {
+	case want == nil:
 		m.add(id, specOf(o), o.Unique, "", later(m.now, o.RunAt))
-	case queue.ErrDuplicate:
+	case errors.Is(want, queue.ErrDuplicate):
 		if id != m.byUnique(o.Unique).id {
 			m.Fatalf("duplicate of job %d, want %d", id, m.byUnique(o.Unique).id)
 		}
@@ -214,10 +214,10 @@ func (m *queueMachine) End(*rapid.T) {
 		if slices.ContainsFunc(endings, func(o queue.Ending) bool { return o.Hold == e.Hold }) {
 			continue
 		}
-		switch e.Verdict {
-		case queue.Succeeded:
+		if e.Verdict == queue.Succeeded {
 			e.Again = rapid.Bool().Draw(m.T, "again")
-		case queue.Later:
+		}
+		if e.Verdict == queue.Later {
 			e.RunAt, e.Counted = m.now.Add(m.wait("retry after")), rapid.Bool().Draw(m.T, "counted")
 		}
 		endings, want = append(endings, e), append(want, m.end(e))

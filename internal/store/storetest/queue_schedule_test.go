@@ -373,6 +373,7 @@ func TestManySchedulesFireInPortions(t *testing.T) {
 }
 
 func TestAScheduleKeepsItsBeatWhateverItsJobsDo(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		var d diary
 		took := map[string]time.Duration{"1": 3 * time.Second, "2": 25 * time.Second, "3": 0}

@@ -13,6 +13,7 @@ import (
 )
 
 func TestAResultAndItsJobEndTogether(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		var d diary
 		undo := errors.New("undo")
@@ -52,6 +53,7 @@ func TestAResultAndItsJobEndTogether(t *testing.T) {
 }
 
 func TestWhatHappensNextCanBeCommittedWithAResult(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		var d diary
 		c := startQueue(t, s, queue.Config{}, queue.WorkerFunc[note](func(ctx context.Context, job *queue.Job[note]) error {
@@ -73,6 +75,7 @@ func TestWhatHappensNextCanBeCommittedWithAResult(t *testing.T) {
 }
 
 func TestAWorkerThatLostItsLeaseChangesNothing(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		var d diary
 		c := startQueue(t, s, queue.Config{}, queue.WorkerFunc[note](func(ctx context.Context, job *queue.Job[note]) error {
@@ -109,6 +112,7 @@ func TestAWorkerThatLostItsLeaseChangesNothing(t *testing.T) {
 }
 
 func TestACancelledJobCommitsNothingMore(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		var d diary
 		var cancel func() // without the hint: the worker does not know
@@ -153,6 +157,7 @@ func (m mourner) Failed(ctx context.Context, job *queue.Job[note], cause error) 
 }
 
 func TestTheFailureHandlerRunsInTheTransactionThatEndsTheJob(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		var d diary
 		var c *queue.Client
@@ -182,6 +187,7 @@ func TestTheFailureHandlerRunsInTheTransactionThatEndsTheJob(t *testing.T) {
 }
 
 func TestAJobLostTooOftenIsHandedToTheFailureHandler(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		died := claimAndDie(t, s, "poison", 0)
 		for range queue.MaxLost {
@@ -233,6 +239,7 @@ func (b *brittle) Claim(ctx context.Context, req queue.ClaimRequest) (queue.Clai
 }
 
 func TestATroubledDatabaseIsSurvived(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *store.Store) {
 		var d diary
 		b := &brittle{Store: s.Queue()}
