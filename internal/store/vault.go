@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/patchbay-dev/patchbay/internal/store/engine"
+	"github.com/patchbay-dev/patchbay/internal/store/recordstore"
 	"github.com/patchbay-dev/patchbay/internal/vault"
 )
 
@@ -24,6 +25,12 @@ var (
 		SET version = $6, master_key_id = $7, sealed = $8, staged_key_id = $9, staged_at = $10, clean_since = $11, updated_at = $12
 		WHERE name = $1 AND version = $2 AND master_key_id = $3 AND staged_key_id = $4 AND clean_since = $5`)
 )
+
+// Write implements vault.Store. Where the records have a file of their own it opens a transaction there too, so that a batch
+// of payloads that are sealed again is one commit.
+func (s Vault) Write(ctx context.Context, fn func(ctx context.Context) error) error {
+	return s.core.Write(ctx, func(ctx context.Context) error { return s.records.Write(ctx, fn) })
+}
 
 // Keysets reads all keysets.
 func (s Vault) Keysets(ctx context.Context) ([]vault.StoredKeyset, error) {
@@ -80,7 +87,7 @@ func (s *Store) Sealed() []vault.Sealed {
 		column.db = s.core
 		all = append(all, column)
 	}
-	return append(all, recordPayloads{s.records})
+	return append(all, recordstore.Payloads(s.records))
 }
 
 // sealedColumn is a column whose rows are identified, in their vault.Context too, by the unique column key.

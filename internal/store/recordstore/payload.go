@@ -1,4 +1,4 @@
-package store
+package recordstore
 
 import (
 	"context"
@@ -16,6 +16,9 @@ import (
 type recordPayloads struct{ db *engine.DB }
 
 var _ vault.Sealed = recordPayloads{}
+
+// Payloads is the sealed column of the records in db.
+func Payloads(db *engine.DB) vault.Sealed { return recordPayloads{db} }
 
 var (
 	sealedPayloads = engine.SQL(`SELECT r.stream_id, r.external_id, p.payload FROM records r JOIN record_payloads p ON p.record_id = r.id
@@ -65,10 +68,4 @@ func payloadOwner(id string) (streamID int64, externalID string, err error) {
 		return 0, "", fmt.Errorf("%q is not the id of a payload", id)
 	}
 	return streamID, externalID, nil
-}
-
-// Write implements vault.Store. Where the records have a file of their own it opens a transaction there too, so that a batch
-// of payloads that are sealed again is one commit.
-func (s Vault) Write(ctx context.Context, fn func(ctx context.Context) error) error {
-	return s.core.Write(ctx, func(ctx context.Context) error { return s.records.Write(ctx, fn) })
 }

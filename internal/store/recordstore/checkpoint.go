@@ -1,4 +1,4 @@
-package store
+package recordstore
 
 import (
 	"context"
@@ -16,8 +16,8 @@ type Checkpoints struct{ db *engine.DB }
 
 var _ checkpoint.Store = Checkpoints{}
 
-// Checkpoints gives the SQL of checkpoints.
-func (s *Store) Checkpoints() Checkpoints { return Checkpoints{s.records} }
+// NewCheckpoints gives the SQL of checkpoints in db.
+func NewCheckpoints(db *engine.DB) Checkpoints { return Checkpoints{db} }
 
 var (
 	getCheckpoint = engine.SQL(`SELECT fields, version FROM checkpoints
