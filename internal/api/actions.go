@@ -55,7 +55,7 @@ func (s *Server) triggerAction(w http.ResponseWriter, r *request) error {
 	}
 	output, err := s.opts.Actions.Action(r.Context(), call)
 	if err != nil && r.Context().Err() != nil {
-		return nil // the client is gone, nobody reads an answer
+		return nil //nolint:nilerr // the client is gone, nobody reads an answer
 	}
 	return s.writeOutput(w, r, output, err)
 }

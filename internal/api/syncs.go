@@ -85,7 +85,8 @@ func (s *Server) triggerSyncs(w http.ResponseWriter, r *request) error {
 	}
 	switch {
 	case sel.Integration == "":
-		return errs.New(http.StatusBadRequest, "missing_provider_config_key", "Give the integration as provider_config_key, in the body or as the header Provider-Config-Key").AsLegacy()
+		return errs.New(http.StatusBadRequest, "missing_provider_config_key",
+			"Give the integration as provider_config_key, in the body or as the header Provider-Config-Key").AsLegacy()
 	case withOpts && older:
 		return errs.New(http.StatusBadRequest, "invalid_body", "Give either opts or the deprecated sync_mode and full_resync")
 	case older && mode != "":

@@ -331,7 +331,7 @@ func (p *logsPrinter) paint(mood, text string) string {
 	if !p.colours {
 		return text
 	}
-	colour := ""
+	var colour string
 	switch mood {
 	case "success":
 		colour = "32"

@@ -86,7 +86,7 @@ func (c *logsClient) follow(ctx context.Context, progress io.Writer, query url.V
 		var output logsOutputError
 		switch {
 		case ctx.Err() != nil:
-			return nil // the user has seen enough
+			return nil //nolint:nilerr // the user has seen enough
 		case errors.As(err, &output):
 			return output.error
 		case errors.As(err, &refusal) && refusal.Status < http.StatusInternalServerError, first && err != nil:
@@ -114,7 +114,7 @@ func (c *logsClient) stream(ctx context.Context, query url.Values, show func(opl
 	for {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			return nil //nolint:nilerr // it was open: the caller connects again
+			return nil // it was open: the caller connects again
 		}
 		data, isData := strings.CutPrefix(line, "data: ")
 		if !isData {

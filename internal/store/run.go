@@ -21,9 +21,11 @@ var _ run.Store = Runs{}
 func (s *Store) Runs() Runs { return Runs{s} }
 
 const (
-	syncColumns = `SELECT s.id, s.environment_id, s.connection_id, c.connection_id, s.integration_id, i.key, s.name, s.variant, s.frequency, s.last_sync_at, s.created_at
+	syncColumns = `SELECT s.id, s.environment_id, s.connection_id, c.connection_id, s.integration_id,
+		i.key, s.name, s.variant, s.frequency, s.last_sync_at, s.created_at
 		FROM syncs s JOIN connections c ON c.id = s.connection_id JOIN integrations i ON i.id = s.integration_id `
-	runColumns = `SELECT id, sync_id, environment_id, connection_id, job_id, generation, type, status, result, operation_id, error, interrupted, prepared,
+	runColumns = `SELECT id, sync_id, environment_id, connection_id, job_id, generation, type, status,
+		result, operation_id, error, interrupted, prepared,
 		since, started_at, finished_at FROM runs `
 )
 
@@ -38,7 +40,8 @@ var (
 	deleteSync       = engine.SQL(`DELETE FROM syncs WHERE environment_id = $1 AND id = $2`)
 	connectionsOf    = engine.SQL(`SELECT id FROM connections WHERE environment_id = $1 AND integration_id = $2 ORDER BY id`)
 
-	insertRun = engine.SQL(`INSERT INTO runs (sync_id, environment_id, connection_id, job_id, generation, type, status, result, operation_id, error, interrupted,
+	insertRun = engine.SQL(`INSERT INTO runs (sync_id, environment_id, connection_id, job_id, generation, type, status,
+		result, operation_id, error, interrupted,
 		prepared, since, started_at, finished_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING id`)
 	saveRun = engine.SQL(`UPDATE runs SET status = $2, result = $3, error = $4, interrupted = $5, prepared = $6, finished_at = $7
 		WHERE id = $1 AND status = 'RUNNING'`)
@@ -57,9 +60,11 @@ var (
 	releaseLocks = engine.SQL(`DELETE FROM function_locks WHERE environment_id = $1 AND owner = $2`)
 	deleteLocks  = engine.SQL(`DELETE FROM function_locks WHERE expires_at < $1`)
 
-	insertCall = engine.SQL(`INSERT INTO action_calls (id, environment_id, connection_id, integration, action, operation_id, begun, max_attempts, input, created_at, ended_at)
+	insertCall = engine.SQL(`INSERT INTO action_calls (id, environment_id, connection_id, integration, action, operation_id,
+		begun, max_attempts, input, created_at, ended_at)
 		VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, 0)`)
-	getCall = engine.SQL(`SELECT id, environment_id, connection_id, integration, action, operation_id, begun, max_attempts, input, output, failure, created_at, ended_at
+	getCall = engine.SQL(`SELECT id, environment_id, connection_id, integration, action, operation_id,
+		begun, max_attempts, input, output, failure, created_at, ended_at
 		FROM action_calls WHERE environment_id = $1 AND id = $2`)
 	beginCall   = engine.SQL(`UPDATE action_calls SET begun = $3 WHERE environment_id = $1 AND id = $2 AND begun = $3 - 1 AND ended_at = 0`)
 	endCall     = engine.SQL(`UPDATE action_calls SET output = $3, failure = $4, ended_at = $5 WHERE environment_id = $1 AND id = $2`)
@@ -118,7 +123,8 @@ func (s Runs) ConnectionsOf(ctx context.Context, environmentID, integrationID in
 func (s Runs) InsertRun(ctx context.Context, r run.Run) (int64, error) {
 	var id int64
 	err := s.core.Write(ctx, func(ctx context.Context) error {
-		return s.core.QueryRow(ctx, insertRun, r.SyncID, r.EnvironmentID, r.ConnectionID, r.JobID, r.Generation, string(r.Type), string(r.Status), jsonText(r.Result),
+		return s.core.QueryRow(ctx, insertRun, r.SyncID, r.EnvironmentID, r.ConnectionID, r.JobID, r.Generation,
+			string(r.Type), string(r.Status), jsonText(r.Result),
 			r.OperationID, r.Error, r.Interrupted, r.Prepared, engine.Micros(r.Since), engine.Micros(r.StartedAt), engine.Micros(r.FinishedAt)).Scan(&id)
 	})
 	return id, err
@@ -206,7 +212,8 @@ func (s Runs) InsertCall(ctx context.Context, c run.SealedCall) error {
 func (s Runs) Call(ctx context.Context, environmentID int64, id string) (run.SealedCall, error) {
 	var c run.SealedCall
 	var created, ended int64
-	err := s.core.QueryRow(ctx, getCall, environmentID, id).Scan(&c.ID, &c.EnvironmentID, &c.ConnectionID, &c.Integration, &c.Action, &c.OperationID, &c.Begun,
+	err := s.core.QueryRow(ctx, getCall, environmentID, id).Scan(&c.ID, &c.EnvironmentID,
+		&c.ConnectionID, &c.Integration, &c.Action, &c.OperationID, &c.Begun,
 		&c.MaxAttempts, &c.SealedInput, &c.SealedOutput, &c.SealedFailure, &created, &ended)
 	if errors.Is(err, sql.ErrNoRows) {
 		return c, run.ErrNotFound
@@ -236,7 +243,8 @@ func (s Runs) DeleteCalls(ctx context.Context, endedBefore, createdBefore time.T
 func scanSync(row engine.Scanner) (run.Sync, error) {
 	var y run.Sync
 	var last, created int64
-	err := row.Scan(&y.ID, &y.EnvironmentID, &y.ConnectionID, &y.ConnectionName, &y.IntegrationID, &y.Integration, &y.Name, &y.Variant, &y.Frequency, &last, &created)
+	err := row.Scan(&y.ID, &y.EnvironmentID, &y.ConnectionID, &y.ConnectionName, &y.IntegrationID, &y.Integration,
+		&y.Name, &y.Variant, &y.Frequency, &last, &created)
 	y.LastSyncAt, y.CreatedAt = engine.Time(last), engine.Time(created)
 	return y, err
 }
