@@ -15,6 +15,7 @@ import (
 	"github.com/patchbay-dev/patchbay/internal/integration"
 	"github.com/patchbay-dev/patchbay/internal/oplog"
 	"github.com/patchbay-dev/patchbay/internal/record"
+	"github.com/patchbay-dev/patchbay/internal/run/host"
 	"github.com/patchbay-dev/patchbay/internal/runner"
 	"github.com/patchbay-dev/patchbay/internal/tenant"
 )
@@ -58,13 +59,13 @@ func (s *Service) action(ctx context.Context, call ActionCall, depth int) (json.
 	if err != nil {
 		return nil, err
 	}
-	x.depth = depth
-	x.op = s.opts.Log.Begin(ctx, x.record(oplog.ActionRun, "", time.Time{}, map[string]any{"input": orNull(x.input)}))
+	x.Depth = depth
+	x.Operation = s.opts.Log.Begin(ctx, x.record(oplog.ActionRun, "", time.Time{}, map[string]any{"input": x.input}))
 	if call.Begun != nil {
-		call.Begun(x.op.ID())
+		call.Begun(x.Operation.ID())
 	}
 	output, err := s.runAction(ctx, x)
-	s.endAction(ctx, x.op, err)
+	s.endAction(ctx, x.Operation, err)
 	return output, err
 }
 
@@ -93,7 +94,10 @@ func (s *Service) actionExecution(ctx context.Context, call ActionCall) (*execut
 		return nil, ErrDisabled
 	}
 	return &execution{
-		env: call.Environment, integration: i, provider: p, connection: c, function: f, kind: runner.KindAction, variant: record.Base, input: truthy(call.Input),
+		Subject: host.Subject{
+			Environment: call.Environment, Integration: i, Provider: p, Connection: c, Function: f, Kind: runner.KindAction, Variant: record.Base,
+		},
+		input: truthy(call.Input),
 	}, nil
 }
 
@@ -121,8 +125,8 @@ func truthy(input json.RawMessage) json.RawMessage {
 
 // runAction runs an action when there is room for it.
 func (s *Service) runAction(ctx context.Context, x *execution) (json.RawMessage, error) {
-	if x.depth == 0 { // an action that is waited for by one that has a place needs none
-		release, err := s.slots.take(ctx, x.env.ID, actionStart)
+	if x.Depth == 0 { // an action that is waited for by one that has a place needs none
+		release, err := s.slots.take(ctx, x.Environment.ID, actionStart)
 		if err != nil {
 			return nil, err
 		}
@@ -138,7 +142,7 @@ func (s *Service) execute(ctx context.Context, x *execution) (json.RawMessage, e
 	result, _, err := s.perform(ctx, x, runner.Limits{})
 	switch {
 	case errors.Is(err, runner.ErrWorkerLost):
-		s.opts.Logger.WarnContext(ctx, "a runner process was lost under an action", "operation", x.op.ID(), "err", err)
+		s.opts.Logger.WarnContext(ctx, "a runner process was lost under an action", "operation", x.Operation.ID(), "err", err)
 		return nil, failed(TypeOther, "the process that ran the action was lost")
 	case errors.Is(err, runner.ErrTimedOut):
 		return nil, failed(TypeActionFailure, "Task expired", "payload", map[string]string{"reason": "createdToStartedTimeoutSecs_exceeded"})

@@ -345,6 +345,7 @@ func TestAnAsynchronousActionIsRetriedAndItsResultKept(t *testing.T) {
 		if a := result(url); a.status != 500 || !strings.Contains(a.body, `"code":"action_script_runtime_error","payload":{"id":1,"type":"not_found"}`) {
 			t.Errorf("%d %s", a.status, a.body)
 		}
+		w.until("its operation has ended", func() bool { return w.log.of(oplog.ActionRun, "error-object")[0].EndedAt != nil })
 		if ops := w.log.of(oplog.ActionRun, "error-object"); len(ops) != 1 || ops[0].State != oplog.Failed {
 			t.Errorf("attempts must share an operation: %+v", ops)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/patchbay-dev/patchbay/internal/lifecycle"
 	"github.com/patchbay-dev/patchbay/internal/oplog"
 	"github.com/patchbay-dev/patchbay/internal/queue"
+	"github.com/patchbay-dev/patchbay/internal/run/host"
 	"github.com/patchbay-dev/patchbay/internal/runner"
 	"github.com/patchbay-dev/patchbay/internal/vault"
 )
@@ -38,7 +39,7 @@ func (s *Service) Enqueue(ctx context.Context, call ActionCall) (id string, err 
 	}
 	now := s.now().UTC()
 	c := SealedCall{Call: Call{
-		ID: uuid.NewString(), EnvironmentID: x.env.ID, ConnectionID: x.connection.ID, Integration: x.integration.Key, Action: x.function.Name,
+		ID: uuid.NewString(), EnvironmentID: x.Environment.ID, ConnectionID: x.Connection.ID, Integration: x.Integration.Key, Action: x.Function.Name,
 		OperationID: oplog.NewID(now), MaxAttempts: call.MaxRetries + 1, CreatedAt: now,
 	}}
 	if x.input != nil {
@@ -162,20 +163,20 @@ func (w *callWorker) attempt(ctx context.Context, c SealedCall, number int) (jso
 	if begun, err := w.store.BeginCall(ctx, c.EnvironmentID, c.ID, number); err != nil || !begun {
 		return nil, errors.Join(err, queue.ErrLeaseLost)
 	}
-	x.op, err = w.opts.Log.Resume(ctx, c.EnvironmentID, c.OperationID)
+	x.Operation, err = w.opts.Log.Resume(ctx, c.EnvironmentID, c.OperationID)
 	if errors.Is(err, oplog.ErrNotFound) {
-		x.op, err = w.opts.Log.Begin(ctx, x.record(oplog.ActionRun, c.OperationID, c.CreatedAt, map[string]any{"input": orNull(x.input), "async": true, "id": c.ID})), nil
+		x.Operation, err = w.opts.Log.Begin(ctx, x.record(oplog.ActionRun, c.OperationID, c.CreatedAt, map[string]any{"input": x.input, "async": true, "id": c.ID})), nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer x.op.Flush(ctx)
-	x.op.Log(ctx, oplog.Info, fmt.Sprintf("Attempt %d of %d", number, c.MaxAttempts))
+	defer x.Operation.Flush(ctx)
+	x.Operation.Log(ctx, oplog.Info, fmt.Sprintf("Attempt %d of %d", number, c.MaxAttempts))
 	output, err := w.execute(ctx, x)
 	var failure *Failure
 	if errors.As(err, &failure) {
 		problem := logged(failure)
-		x.op.Append(ctx, oplog.Message{Level: oplog.Error, Text: failure.Message(), Error: &problem})
+		x.Operation.Append(ctx, oplog.Message{Level: oplog.Error, Text: failure.Message(), Error: &problem})
 	}
 	return output, err
 }
@@ -185,7 +186,7 @@ func (w *callWorker) end(ctx context.Context, job *queue.Job[callArgs], c Sealed
 	ctx = context.WithoutCancel(ctx)
 	var err error
 	if failure != nil {
-		c.SealedFailure, err = w.opts.Vault.Seal(encode(failure), callPlace(c.ID, "failure"))
+		c.SealedFailure, err = w.opts.Vault.Seal(host.Encode(failure), callPlace(c.ID, "failure"))
 	} else {
 		c.SealedOutput, err = w.opts.Vault.Seal(output, callPlace(c.ID, "output"))
 	}
@@ -221,7 +222,7 @@ func (w *callWorker) Failed(ctx context.Context, job *queue.Job[callArgs], _ err
 	if err != nil {
 		return err
 	}
-	if c.SealedFailure, err = w.opts.Vault.Seal(encode(failed(TypeActionFailure, "the action could not be run")), callPlace(c.ID, "failure")); err != nil {
+	if c.SealedFailure, err = w.opts.Vault.Seal(host.Encode(failed(TypeActionFailure, "the action could not be run")), callPlace(c.ID, "failure")); err != nil {
 		return err
 	}
 	c.EndedAt = w.now().UTC()

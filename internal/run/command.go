@@ -17,6 +17,7 @@ import (
 	"github.com/patchbay-dev/patchbay/internal/oplog"
 	"github.com/patchbay-dev/patchbay/internal/queue"
 	"github.com/patchbay-dev/patchbay/internal/record"
+	"github.com/patchbay-dev/patchbay/internal/run/host"
 	"github.com/patchbay-dev/patchbay/internal/tenant"
 )
 
@@ -185,7 +186,7 @@ func (s *Service) commandAll(ctx context.Context, e tenant.Environment, i *integ
 		}
 		op := s.opts.Log.Begin(ctx, oplog.Record{
 			Kind: kind, AccountID: e.AccountID, EnvironmentID: e.ID, EnvironmentName: e.Name, ProviderName: i.Provider, IntegrationID: i.ID, IntegrationName: i.Key,
-			ConnectionID: y.ConnectionID, ConnectionName: y.ConnectionName, FunctionName: y.Name, Meta: encode(map[string]string{"syncId": y.ID, "variant": y.Variant}),
+			ConnectionID: y.ConnectionID, ConnectionName: y.ConnectionName, FunctionName: y.Name, Meta: host.Encode(map[string]string{"syncId": y.ID, "variant": y.Variant}),
 		})
 		if err != nil {
 			op.Log(ctx, oplog.Warn, "The sync is running or about to run already")

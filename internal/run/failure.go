@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/patchbay-dev/patchbay/internal/run/host"
 	"github.com/patchbay-dev/patchbay/internal/runner"
 )
 
@@ -28,7 +29,6 @@ const (
 	TypeOther         = "function_runtime_other"
 	typeHTTP          = "script_http_error"
 	typeRateLimit     = "script_api_rate_limit_error"
-	typeInterrupted   = "execution_interrupted"
 )
 
 // known are the types of the wire contract, with the status that an action answers and the sentence that goes with it.
@@ -90,7 +90,7 @@ func (f *Failure) additional() json.RawMessage {
 	if f.Upstream == nil {
 		return nil
 	}
-	return object("upstream_response", f.Upstream)
+	return host.Member("upstream_response", f.Upstream)
 }
 
 // Body is what an action answers: {"error": …}.
@@ -112,7 +112,7 @@ func (f *Failure) Body() []byte {
 			Upstream json.RawMessage `json:"upstream,omitempty"`
 		}{payload, f.Type, f.Upstream}
 	}
-	return encode(struct {
+	return host.Encode(struct {
 		Error any `json:"error"`
 	}{inner})
 }
@@ -123,7 +123,7 @@ func failed(kind, reason string, more ...any) *Failure {
 	for i := 0; i+1 < len(more); i += 2 {
 		members[more[i].(string)] = more[i+1]
 	}
-	return &Failure{Type: kind, Payload: encode(members)}
+	return &Failure{Type: kind, Payload: host.Encode(members)}
 }
 
 // failureOf takes over what the runner found.

@@ -19,8 +19,8 @@ func (w *syncWorker) succeed(ctx context.Context, r *syncRun) error {
 	if r.run.Interrupted {
 		r.job.RunAgainNow()
 	}
-	for _, model := range r.function.Models { // a stream that is only read is in use, too
-		if err := w.opts.Records.Touch(ctx, r.stream(model)); err != nil {
+	for _, model := range r.Function.Models { // a stream that is only read is in use, too
+		if err := w.opts.Records.Touch(ctx, r.Stream(model)); err != nil {
 			return err
 		}
 	}
@@ -31,10 +31,10 @@ func (w *syncWorker) succeed(ctx context.Context, r *syncRun) error {
 		if err := w.store.SaveRun(ctx, *r.run); err != nil {
 			return err
 		}
-		if err := w.store.SetLastSync(ctx, r.env.ID, r.sync.ID, r.run.Since); err != nil {
+		if err := w.store.SetLastSync(ctx, r.Environment.ID, r.sync.ID, r.run.Since); err != nil {
 			return err
 		}
-		_, err := w.opts.Connections.ClearError(ctx, r.env.ID, r.connection.ID, connection.SyncError, r.source())
+		_, err := w.opts.Connections.ClearError(ctx, r.Environment.ID, r.Connection.ID, connection.SyncError, r.errorSource())
 		if err != nil && !errors.Is(err, connection.ErrNotFound) {
 			return err
 		}
@@ -44,27 +44,27 @@ func (w *syncWorker) succeed(ctx context.Context, r *syncRun) error {
 		return fmt.Errorf("end a run of %s: %w", r.sync.ID, err)
 	}
 	if r.run.Interrupted {
-		r.op.Log(ctx, oplog.Info, "The run was interrupted at a checkpoint after a long time and goes on in a new one")
+		r.Operation.Log(ctx, oplog.Info, "The run was interrupted at a checkpoint after a long time and goes on in a new one")
 	}
-	r.op.Success(ctx)
+	r.Operation.Success(ctx)
 	return nil
 }
 
-// source tells the errors of a connection's syncs apart.
-func (x *execution) source() string { return record.FullModel(x.sync.Name, x.variant) }
+// errorSource tells the errors of a connection's syncs apart.
+func (x *execution) errorSource() string { return record.FullModel(x.sync.Name, x.Variant) }
 
 // event is what the app is told.
 func (r *syncRun) event() outbound.SyncEvent {
 	e := outbound.SyncEvent{
-		Target: outbound.TargetOf(r.connection), Sync: r.sync.Name, Variant: r.variant, Type: string(Incremental), StartedAt: r.run.Since,
+		Target: outbound.TargetOf(r.Connection), Sync: r.sync.Name, Variant: r.Variant, Type: string(Incremental), StartedAt: r.run.Since,
 	}
 	if r.sync.LastSyncAt.IsZero() {
 		e.Type = "INITIAL"
 	}
 	if r.host != nil {
-		e.Checkpoints = r.host.checkpointRange()
+		e.Checkpoints = r.host.CheckpointRange()
 	}
-	for _, model := range r.function.Models {
+	for _, model := range r.Function.Models {
 		n := r.run.Result[model]
 		e.Models = append(e.Models, outbound.ModelResult{Model: model, Added: n.Added, Updated: n.Updated, Deleted: n.Deleted})
 	}
@@ -83,7 +83,7 @@ func (w *syncWorker) fail(ctx context.Context, r *syncRun, f *Failure) error {
 	if err != nil {
 		return fmt.Errorf("end a run of %s: %w", r.sync.ID, err)
 	}
-	r.op.Fail(ctx, logged(f))
+	r.Operation.Fail(ctx, logged(f))
 	return nil
 }
 
@@ -94,8 +94,8 @@ func (w *syncWorker) stop(ctx context.Context, r *syncRun, f *Failure) error {
 	if err := w.store.SaveRun(ctx, ended); err != nil {
 		return err
 	}
-	_, err := w.opts.Connections.SetError(ctx, r.env.ID, r.connection.ID, connection.ActiveError{
-		Type: connection.SyncError, LogID: r.run.OperationID, Source: r.source(),
+	_, err := w.opts.Connections.SetError(ctx, r.Environment.ID, r.Connection.ID, connection.ActiveError{
+		Type: connection.SyncError, LogID: r.run.OperationID, Source: r.errorSource(),
 	})
 	if err != nil && !errors.Is(err, connection.ErrNotFound) {
 		return err
@@ -118,7 +118,7 @@ func (w *syncWorker) cancelled(ctx context.Context, r *syncRun) error {
 	if err != nil {
 		return fmt.Errorf("cancel a run of %s: %w", r.sync.ID, err)
 	}
-	r.op.Cancel(ctx)
+	r.Operation.Cancel(ctx)
 	return nil
 }
 
@@ -134,8 +134,8 @@ func (w *syncWorker) stopping(ctx context.Context, r *syncRun) error {
 	if err != nil {
 		return fmt.Errorf("put a run of %s off: %w", r.sync.ID, err)
 	}
-	r.op.Log(ctx, oplog.Info, "The server stops; the sync goes on when it is back")
-	r.op.Cancel(ctx)
+	r.Operation.Log(ctx, oplog.Info, "The server stops; the sync goes on when it is back")
+	r.Operation.Cancel(ctx)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/patchbay-dev/patchbay/internal/record"
+	"github.com/patchbay-dev/patchbay/internal/run/host"
 )
 
 // Sync is an instance: a sync function for one connection and variant.
@@ -61,11 +62,7 @@ const (
 )
 
 // Counts is what a run changed in one model.
-type Counts struct {
-	Added   int `json:"added"`
-	Updated int `json:"updated"`
-	Deleted int `json:"deleted"`
-}
+type Counts = host.Counts
 
 // Run is one execution of a sync.
 type Run struct {
@@ -161,11 +158,10 @@ type RunStore interface {
 	DeleteRuns(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
-// LockStore keeps the locks of functions. A lock of another owner that has expired is free.
+// LockStore keeps the locks of functions.
 type LockStore interface {
-	AcquireLock(ctx context.Context, environmentID int64, key, owner string, now, until time.Time) (bool, error)
-	ReleaseLock(ctx context.Context, environmentID int64, key, owner string) (bool, error)
-	ReleaseLocks(ctx context.Context, environmentID int64, owner string) error
+	host.Locks
+
 	DeleteLocks(ctx context.Context, before time.Time) error
 }
 

@@ -2,10 +2,8 @@ package run
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/patchbay-dev/patchbay/internal/checkpoint"
@@ -16,9 +14,9 @@ import (
 	"github.com/patchbay-dev/patchbay/internal/oplog"
 	"github.com/patchbay-dev/patchbay/internal/outbound"
 	"github.com/patchbay-dev/patchbay/internal/provider"
-	"github.com/patchbay-dev/patchbay/internal/proxy"
 	"github.com/patchbay-dev/patchbay/internal/queue"
 	"github.com/patchbay-dev/patchbay/internal/record"
+	"github.com/patchbay-dev/patchbay/internal/run/host"
 	"github.com/patchbay-dev/patchbay/internal/runner"
 	"github.com/patchbay-dev/patchbay/internal/tenant"
 	"github.com/patchbay-dev/patchbay/internal/vault"
@@ -26,23 +24,18 @@ import (
 
 // Tenants knows environments.
 type Tenants interface {
-	Settings(ctx context.Context, environmentID int64) (tenant.Settings, error)
-	Variables(ctx context.Context, e tenant.Environment) ([]tenant.Variable, error)
-}
+	host.Variables
 
-// Integrations finds integrations.
-type Integrations interface {
-	Get(ctx context.Context, environmentID int64, key string) (*integration.Integration, error)
+	Settings(ctx context.Context, environmentID int64) (tenant.Settings, error)
 }
 
 // Connections are the rules of connections.
 type Connections interface {
-	Get(ctx context.Context, i *integration.Integration, connectionID string) (*connection.Connection, error)
+	host.Connections
+
 	GetByID(ctx context.Context, environmentID, id int64) (*connection.Connection, error)
-	SetMetadata(ctx context.Context, i *integration.Integration, connectionIDs []string, metadata json.RawMessage, merge bool) error
 	SetError(ctx context.Context, environmentID, id int64, e connection.ActiveError) (first bool, err error)
 	ClearError(ctx context.Context, environmentID, id int64, errorType, source string) (cleared bool, err error)
-	Touch(c *connection.Connection)
 }
 
 // Functions finds deployed functions.
@@ -55,48 +48,20 @@ type Catalog interface {
 	Get(name string) (*provider.Provider, bool)
 }
 
-// Fresh makes credentials fresh.
-type Fresh interface {
-	Ensure(ctx context.Context, i *integration.Integration, c *connection.Connection, force bool) (*connection.Connection, error)
-}
+// Records is the records cache.
+type Records interface {
+	host.Records
 
-// Proxy sends requests with the credentials of a connection.
-type Proxy interface {
-	Do(ctx context.Context, call proxy.Call) (*proxy.Response, error)
-}
-
-// Writes are the changes of the records cache.
-type Writes interface {
-	Save(ctx context.Context, stream record.Stream, by record.Run, records json.RawMessage, merge record.Merge) (record.Result, error)
-	Update(ctx context.Context, stream record.Stream, by record.Run, records json.RawMessage, merge record.Merge) (record.Result, error)
-	Delete(ctx context.Context, stream record.Stream, by record.Run, records json.RawMessage, merge record.Merge) (record.Result, error)
-	StartMerge(ctx context.Context, stream record.Stream, strategy record.Strategy) (record.Merge, error)
-	TrackDeletesStart(ctx context.Context, stream record.Stream, by record.Run) error
-	TrackDeletesEnd(ctx context.Context, stream record.Stream, by record.Run) (deleted []string, err error)
-	DeletePrevious(ctx context.Context, stream record.Stream, by record.Run) ([]string, error)
-}
-
-// Reads are the reads of the records cache, and what empties it.
-type Reads interface {
-	Page(ctx context.Context, stream record.Stream, q record.PageQuery) (record.Page, error)
-	GetByIDs(ctx context.Context, stream record.Stream, externalIDs []string) ([]json.RawMessage, error)
 	Counts(ctx context.Context, environmentID, connectionID int64) ([]record.Count, error)
 	Touch(ctx context.Context, stream record.Stream) error
 	DeleteModel(ctx context.Context, stream record.Stream) (deleted int, err error)
 	DeleteConnection(ctx context.Context, environmentID, connectionID int64) (deleted int, err error)
 }
 
-// Records is the records cache.
-type Records interface {
-	Writes
-	Reads
-}
-
 // Checkpoints remembers where functions left off.
 type Checkpoints interface {
-	Get(ctx context.Context, key checkpoint.Key) (checkpoint.Checkpoint, error)
-	Save(ctx context.Context, key checkpoint.Key, fields json.RawMessage, version int64) (int64, error)
-	Clear(ctx context.Context, key checkpoint.Key, version int64) (int64, error)
+	host.Checkpoints
+
 	Reset(ctx context.Context, key checkpoint.Key) (int, error)
 }
 
@@ -116,22 +81,17 @@ type Sealer interface {
 	Open(sealed []byte, c vault.Context) ([]byte, error)
 }
 
-// Doer sends a request.
-type Doer interface {
-	Do(r *http.Request) (*http.Response, error)
-}
-
 // Options of New. All are required but PublicURL, SyncWall, ActionsAtOnce, Now and Logger.
 type Options struct {
 	Instances *Instances
 
 	Tenants      Tenants
-	Integrations Integrations
+	Integrations host.Integrations
 	Connections  Connections
 	Functions    Functions
 	Catalog      Catalog
-	Fresh        Fresh
-	Proxy        Proxy
+	Fresh        host.Fresh
+	Proxy        host.Proxy
 	Records      Records
 	Checkpoints  Checkpoints
 	Runner       Runner
@@ -140,7 +100,7 @@ type Options struct {
 	Log          *oplog.Log
 	// Fetch sends requests that functions make without credentials. It must go through egress, not follow redirects, and limit
 	// what it reads.
-	Fetch Doer
+	Fetch host.Doer
 
 	// PublicURL is where the server is reached, without a trailing slash.
 	PublicURL string
@@ -158,6 +118,7 @@ type Service struct {
 	*lifecycle.Loop
 
 	opts      Options
+	services  host.Services
 	store     Store
 	queue     Queue
 	slots     slots
@@ -194,6 +155,10 @@ func New(opts Options) *Service {
 	}
 	s := &Service{opts: opts, store: opts.Instances.opts.Store, queue: opts.Instances.opts.Queue}
 	s.slots.most = opts.ActionsAtOnce
+	s.services = host.Services{
+		Variables: opts.Tenants, Integrations: opts.Integrations, Connections: opts.Connections, Fresh: opts.Fresh, Proxy: opts.Proxy, Fetch: opts.Fetch,
+		Records: opts.Records, Checkpoints: opts.Checkpoints, Locks: s.store, Platform: platform{s}, PublicURL: opts.PublicURL, Now: opts.Now, Logger: opts.Logger,
+	}
 	s.Loop = lifecycle.NewLoop("runs", opts.Logger, s.sweep)
 	return s
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 
 	"time"
 
@@ -14,6 +15,8 @@ import (
 	"github.com/patchbay-dev/patchbay/internal/lifecycle"
 	"github.com/patchbay-dev/patchbay/internal/oplog"
 	"github.com/patchbay-dev/patchbay/internal/queue"
+	"github.com/patchbay-dev/patchbay/internal/record"
+	"github.com/patchbay-dev/patchbay/internal/run/host"
 	"github.com/patchbay-dev/patchbay/internal/runner"
 )
 
@@ -49,7 +52,7 @@ type syncWorker struct{ *Service }
 type syncRun struct {
 	*execution
 	job  *queue.Job[syncArgs]
-	host *host // nil before the function was started
+	host *host.Host // nil before the function was started
 }
 
 // Work makes one run. When its beginning or its outcome can't be stored the job is put off, and the next run goes on from where
@@ -76,20 +79,20 @@ func (w *syncWorker) run(ctx context.Context, job *queue.Job[syncArgs]) error {
 	if err := w.begin(ctx, r); err != nil {
 		return err
 	}
-	defer x.op.Flush(ctx)
+	defer x.Operation.Flush(ctx)
 	failure, err := w.work(ctx, r)
 	switch cause := context.Cause(ctx); {
 	case err == nil && failure == nil:
 		err = w.succeed(ctx, r)
 	case errors.Is(err, queue.ErrLeaseLost) || errors.Is(cause, queue.ErrLeaseLost):
-		x.op.Log(ctx, oplog.Warn, "The run was given up: another process goes on with it")
+		x.Operation.Log(ctx, oplog.Warn, "The run was given up: another process goes on with it")
 		return err
 	case errors.Is(err, queue.ErrCancelled) || errors.Is(cause, queue.ErrCancelled):
 		return w.cancelled(ctx, r)
 	case errors.Is(cause, lifecycle.ErrStopping) || errors.Is(err, runner.ErrStopped):
 		return w.stopping(ctx, r)
 	case failure == nil:
-		w.opts.Logger.ErrorContext(ctx, "run a sync", "sync", x.sync.ID, "operation", x.op.ID(), "err", err)
+		w.opts.Logger.ErrorContext(ctx, "run a sync", "sync", x.sync.ID, "operation", x.Operation.ID(), "err", err)
 		failure = failed(TypeSyncFailure, "internal fault")
 	}
 	if failure != nil {
@@ -140,8 +143,10 @@ func (s *Service) syncExecution(ctx context.Context, args syncArgs) (*execution,
 	}
 	p, _ := s.opts.Catalog.Get(i.Provider)
 	return &execution{
-		env: settings.Environment, integration: i, provider: p, connection: c, function: f, kind: runner.KindSync, variant: y.Variant, sync: &y,
-		emptyCache: args.EmptyCache,
+		Subject: host.Subject{
+			Environment: settings.Environment, Integration: i, Provider: p, Connection: c, Function: f, Kind: runner.KindSync, Variant: y.Variant,
+		},
+		sync: &y, emptyCache: args.EmptyCache,
 	}, nil
 }
 
@@ -155,10 +160,10 @@ func (w *syncWorker) begin(ctx context.Context, r *syncRun) error {
 			return err
 		}
 		next := Run{
-			SyncID: r.sync.ID, EnvironmentID: r.env.ID, ConnectionID: r.connection.ID, JobID: int64(r.job.ID), Type: Full, Status: Running,
+			SyncID: r.sync.ID, EnvironmentID: r.Environment.ID, ConnectionID: r.Connection.ID, JobID: int64(r.job.ID), Type: Full, Status: Running,
 			Result: map[string]Counts{}, OperationID: oplog.NewID(now), Since: now, StartedAt: now,
 		}
-		if r.function.SyncType == "incremental" && !r.sync.LastSyncAt.IsZero() {
+		if r.Function.SyncType == "incremental" && !r.sync.LastSyncAt.IsZero() {
 			next.Type = Incremental
 		}
 		last, err := w.store.LastRun(ctx, r.sync.ID)
@@ -197,17 +202,33 @@ func (w *syncWorker) begin(ctx context.Context, r *syncRun) error {
 	if lost != nil {
 		w.bury(ctx, lost)
 	}
+	r.Source = w.source(r.run, r.sync)
 	wall := w.opts.SyncWall
-	r.soft = r.run.StartedAt.Add(time.Duration(float64(wall) * softShare))
-	record := r.record(oplog.SyncRun, r.run.OperationID, r.run.StartedAt, map[string]any{
-		"syncId": r.sync.ID, "runId": r.run.ID, "variant": r.variant, "scheduled": r.job.Scheduled, "reset": r.job.Args.Reset, "emptyCache": r.job.Args.EmptyCache,
+	r.Soft = r.run.StartedAt.Add(time.Duration(float64(wall) * softShare))
+	operation := r.record(oplog.SyncRun, r.run.OperationID, r.run.StartedAt, map[string]any{
+		"syncId": r.sync.ID, "runId": r.run.ID, "variant": r.Variant, "scheduled": r.job.Scheduled, "reset": r.job.Args.Reset, "emptyCache": r.job.Args.EmptyCache,
 	})
-	record.ExpiresAt = r.run.StartedAt.Add(wall + time.Hour)
-	r.op = w.opts.Log.Begin(ctx, record)
+	operation.ExpiresAt = r.run.StartedAt.Add(wall + time.Hour)
+	r.Operation = w.opts.Log.Begin(ctx, operation)
 	if lost != nil && lost.JobID == r.run.JobID {
-		r.op.Log(ctx, oplog.Info, "Goes on from a run whose process was lost, operation "+lost.OperationID)
+		r.Operation.Log(ctx, oplog.Info, "Goes on from a run whose process was lost, operation "+lost.OperationID)
 	}
 	return nil
+}
+
+// source is the run as a writer of records.
+func (w *syncWorker) source(r *Run, y *Sync) *host.Source {
+	var counting sync.Mutex
+	return &host.Source{
+		Run: record.Run{Generation: r.Generation, Checkpoint: y.checkpoint()},
+		Count: func(ctx context.Context, model string, c Counts) error {
+			counting.Lock()
+			defer counting.Unlock()
+			sum := r.Result[model]
+			r.Result[model] = Counts{Added: sum.Added + c.Added, Updated: sum.Updated + c.Updated, Deleted: sum.Deleted + c.Deleted}
+			return w.store.SaveRun(ctx, *r)
+		},
+	}
 }
 
 // bury ends the operation of a run whose process was lost.
@@ -228,13 +249,13 @@ func (w *syncWorker) work(ctx context.Context, r *syncRun) (*Failure, error) {
 	r.host = h
 	switch {
 	case errors.Is(err, runner.ErrWorkerLost):
-		w.opts.Logger.WarnContext(ctx, "a runner process was lost under a sync", "operation", r.op.ID(), "err", err)
+		w.opts.Logger.WarnContext(ctx, "a runner process was lost under a sync", "operation", r.Operation.ID(), "err", err)
 		return failed(TypeOther, "the process that ran the function was lost"), nil
 	case err != nil:
 		return nil, err
 	case result.Error == nil:
 		return nil, w.deletePrevious(ctx, r)
-	case result.Error.Type == typeInterrupted:
+	case result.Error.Type == host.Interrupted:
 		r.run.Interrupted = true
 		return nil, nil
 	}
@@ -246,17 +267,17 @@ func (w *syncWorker) prepare(ctx context.Context, r *syncRun) error {
 	if r.run.Prepared || !r.job.Args.Reset {
 		return nil
 	}
-	key := checkpoint.Key{EnvironmentID: r.env.ID, ConnectionID: r.connection.ID, Name: r.sync.checkpoint()}
+	key := checkpoint.Key{EnvironmentID: r.Environment.ID, ConnectionID: r.Connection.ID, Name: r.sync.checkpoint()}
 	if _, err := w.opts.Checkpoints.Reset(ctx, key); err != nil {
 		return err
 	}
 	if r.job.Args.EmptyCache {
-		for _, model := range r.function.Models {
-			n, err := w.opts.Records.DeleteModel(ctx, r.stream(model))
+		for _, model := range r.Function.Models {
+			n, err := w.opts.Records.DeleteModel(ctx, r.Stream(model))
 			if err != nil {
 				return err
 			}
-			r.op.Log(ctx, oplog.Info, fmt.Sprintf("%s: %d records were removed from the cache", r.stream(model).Model, n))
+			r.Operation.Log(ctx, oplog.Info, fmt.Sprintf("%s: %d records were removed from the cache", r.Stream(model).Model, n))
 		}
 	}
 	r.run.Prepared = true
@@ -265,11 +286,11 @@ func (w *syncWorker) prepare(ctx context.Context, r *syncRun) error {
 
 // deletePrevious is the older way of deletion tracking: what the run did not have is gone.
 func (w *syncWorker) deletePrevious(ctx context.Context, r *syncRun) error {
-	if !r.function.TrackDeletes {
+	if !r.Function.TrackDeletes {
 		return nil
 	}
-	for _, model := range r.function.Models {
-		if _, err := r.host.deleteGone(ctx, model, w.opts.Records.DeletePrevious); err != nil {
+	for _, model := range r.Function.Models {
+		if err := r.host.DeletePrevious(ctx, model); err != nil {
 			return err
 		}
 	}

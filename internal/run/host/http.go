@@ -1,4 +1,4 @@
-package run
+package host
 
 import (
 	"bytes"
@@ -47,12 +47,12 @@ type httpReply struct {
 	ConnectionStale bool           `json:"connectionStale,omitempty"`
 }
 
-func (h *host) http(ctx context.Context, in httpRequest) ([]byte, error) {
+func (h *Host) http(ctx context.Context, in httpRequest) ([]byte, error) {
 	call, err := h.call(in)
 	if err != nil {
 		return nil, err
 	}
-	res, err := h.opts.Proxy.Do(ctx, call)
+	res, err := h.services.Proxy.Do(ctx, call)
 	if err != nil {
 		return nil, callFailed(err)
 	}
@@ -65,11 +65,11 @@ func (h *host) http(ctx context.Context, in httpRequest) ([]byte, error) {
 		Status: res.Status, StatusText: http.StatusText(res.Status), Headers: replyHeaders(res.Header), URL: res.URL(), ConnectionStale: res.Unauthorized,
 	}
 	reply.setBody(body, in.ResponseType == "arraybuffer" || in.ResponseType == "stream")
-	return encode(reply), nil
+	return Encode(reply), nil
 }
 
 // call makes the proxied call of a request.
-func (h *host) call(in httpRequest) (proxy.Call, error) {
+func (h *Host) call(in httpRequest) (proxy.Call, error) {
 	path, err := target(in.Endpoint, in.Params)
 	if err != nil {
 		return proxy.Call{}, err
@@ -79,9 +79,9 @@ func (h *host) call(in httpRequest) (proxy.Call, error) {
 	}
 	packed := true
 	call := proxy.Call{
-		Environment: h.x.env, Ref: proxy.Ref{IntegrationKey: h.x.integration.Key, ConnectionID: h.x.connection.ConnectionID},
+		Environment: h.subject.Environment, Ref: proxy.Ref{IntegrationKey: h.subject.Integration.Key, ConnectionID: h.subject.Connection.ConnectionID},
 		Method: in.Method, Path: path, BaseURL: in.BaseURLOverride, Header: http.Header{}, Decompress: in.Decompress,
-		ForwardHeadersOnRedirect: in.ForwardHeadersOnRedirect, Retries: max(in.Retries, 0), RetryOn: in.RetryOn, Operation: h.x.op,
+		ForwardHeadersOnRedirect: in.ForwardHeadersOnRedirect, Retries: max(in.Retries, 0), RetryOn: in.RetryOn, Operation: h.subject.Operation,
 	}
 	if chosen := (proxy.Ref{IntegrationKey: in.ProviderConfigKey, ConnectionID: in.ConnectionID}); in.ConnectionID != "" && chosen != call.Ref {
 		call.Credentials = &chosen
@@ -252,7 +252,7 @@ type fetchRequest struct {
 }
 
 // fetch makes one hop of a request without credentials.
-func (h *host) fetch(ctx context.Context, in fetchRequest) ([]byte, error) {
+func (h *Host) fetch(ctx context.Context, in fetchRequest) ([]byte, error) {
 	var body io.Reader
 	if in.Body != nil {
 		body = strings.NewReader(*in.Body)
@@ -264,7 +264,7 @@ func (h *host) fetch(ctx context.Context, in fetchRequest) ([]byte, error) {
 	for name, value := range in.Headers {
 		req.Header.Set(name, value)
 	}
-	res, err := h.opts.Fetch.Do(req)
+	res, err := h.services.Fetch.Do(req)
 	if err != nil {
 		return nil, fetchFailed(err)
 	}
@@ -278,7 +278,7 @@ func (h *host) fetch(ctx context.Context, in fetchRequest) ([]byte, error) {
 	}
 	reply := httpReply{Status: res.StatusCode, StatusText: http.StatusText(res.StatusCode), Headers: replyHeaders(res.Header)}
 	reply.setBody(data, false)
-	return encode(reply), nil
+	return Encode(reply), nil
 }
 
 func fetchFailed(err error) error {

@@ -1,4 +1,4 @@
-package run
+package host
 
 import (
 	"context"
@@ -16,11 +16,11 @@ type checkpointReply struct {
 }
 
 // load reads the checkpoint if that was not done yet.
-func (h *host) load(ctx context.Context) error {
+func (h *Host) load(ctx context.Context) error {
 	if h.checkpoint.read {
 		return nil
 	}
-	stored, err := h.opts.Checkpoints.Get(ctx, h.key())
+	stored, err := h.services.Checkpoints.Get(ctx, h.key())
 	if err != nil {
 		return err
 	}
@@ -28,18 +28,18 @@ func (h *host) load(ctx context.Context) error {
 	return nil
 }
 
-func (h *host) checkpointGet(ctx context.Context, _ none) ([]byte, error) {
+func (h *Host) checkpointGet(ctx context.Context, _ none) ([]byte, error) {
 	h.checkpoints.Lock()
 	defer h.checkpoints.Unlock()
 	if err := h.load(ctx); err != nil {
 		return nil, err
 	}
-	return encode(checkpointReply{orNull(h.checkpoint.to)}), nil
+	return Encode(checkpointReply{h.checkpoint.to}), nil
 }
 
 // checkpointSave stores first and then says that the run should end, if it should. A run whose job was lost to another process
 // stores nothing: the checkpoint is the other's.
-func (h *host) checkpointSave(ctx context.Context, in checkpointReply) ([]byte, error) {
+func (h *Host) checkpointSave(ctx context.Context, in checkpointReply) ([]byte, error) {
 	if errors.Is(context.Cause(ctx), queue.ErrLeaseLost) {
 		return nil, aborted()
 	}
@@ -50,7 +50,7 @@ func (h *host) checkpointSave(ctx context.Context, in checkpointReply) ([]byte, 
 	if err := h.load(ctx); err != nil {
 		return nil, err
 	}
-	version, err := h.opts.Checkpoints.Save(ctx, h.key(), in.Checkpoint, h.checkpoint.version)
+	version, err := h.services.Checkpoints.Save(ctx, h.key(), in.Checkpoint, h.checkpoint.version)
 	if err != nil {
 		return nil, plain(err)
 	}
@@ -64,13 +64,13 @@ func (h *host) checkpointSave(ctx context.Context, in checkpointReply) ([]byte, 
 	return empty, nil
 }
 
-func (h *host) checkpointClear(ctx context.Context, _ none) ([]byte, error) {
+func (h *Host) checkpointClear(ctx context.Context, _ none) ([]byte, error) {
 	h.checkpoints.Lock()
 	defer h.checkpoints.Unlock()
 	if err := h.load(ctx); err != nil {
 		return nil, err
 	}
-	version, err := h.opts.Checkpoints.Clear(ctx, h.key(), h.checkpoint.version)
+	version, err := h.services.Checkpoints.Clear(ctx, h.key(), h.checkpoint.version)
 	if err != nil {
 		return nil, plain(err)
 	}
@@ -78,21 +78,14 @@ func (h *host) checkpointClear(ctx context.Context, _ none) ([]byte, error) {
 	return empty, nil
 }
 
-// checkpointRange is {"from", "to"} of the run; nil if it did not use the checkpoint.
-func (h *host) checkpointRange() json.RawMessage {
+// CheckpointRange is {"from", "to"} of the run; nil if it did not use the checkpoint.
+func (h *Host) CheckpointRange() json.RawMessage {
 	h.checkpoints.Lock()
 	defer h.checkpoints.Unlock()
 	if !h.checkpoint.read {
 		return nil
 	}
-	return encode(map[string]json.RawMessage{"from": orNull(h.checkpoint.from), "to": orNull(h.checkpoint.to)})
-}
-
-func orNull(raw json.RawMessage) json.RawMessage {
-	if raw == nil {
-		return json.RawMessage("null")
-	}
-	return raw
+	return Encode(map[string]json.RawMessage{"from": h.checkpoint.from, "to": h.checkpoint.to})
 }
 
 type lockRequest struct {
@@ -106,7 +99,7 @@ const (
 	maxLockLife = 24 * time.Hour
 )
 
-func (h *host) lockAcquire(ctx context.Context, in lockRequest) ([]byte, error) {
+func (h *Host) lockAcquire(ctx context.Context, in lockRequest) ([]byte, error) {
 	if n := utf8.RuneCountInString(in.Key); n == 0 || n > maxLockKey || in.TTLMs <= 0 {
 		return nil, refuse("invalid_lock", "A lock needs a key of 1 to 255 characters and a ttlMs above 0")
 	}
@@ -117,24 +110,24 @@ func (h *host) lockAcquire(ctx context.Context, in lockRequest) ([]byte, error) 
 	h.mu.Lock()
 	h.locked = true
 	h.mu.Unlock()
-	now := h.now()
-	acquired, err := h.store.AcquireLock(ctx, h.x.env.ID, in.Key, h.x.op.ID(), now, now.Add(life))
+	now := h.services.Now()
+	acquired, err := h.services.Locks.AcquireLock(ctx, h.subject.Environment.ID, in.Key, h.subject.Operation.ID(), now, now.Add(life))
 	if err != nil {
 		return nil, err
 	}
-	return encode(map[string]bool{"acquired": acquired}), nil
+	return Encode(map[string]bool{"acquired": acquired}), nil
 }
 
-func (h *host) lockRelease(ctx context.Context, in lockRequest) ([]byte, error) {
-	released, err := h.store.ReleaseLock(ctx, h.x.env.ID, in.Key, h.x.op.ID())
+func (h *Host) lockRelease(ctx context.Context, in lockRequest) ([]byte, error) {
+	released, err := h.services.Locks.ReleaseLock(ctx, h.subject.Environment.ID, in.Key, h.subject.Operation.ID())
 	if err != nil {
 		return nil, err
 	}
-	return encode(map[string]bool{"released": released}), nil
+	return Encode(map[string]bool{"released": released}), nil
 }
 
-func (h *host) lockReleaseAll(ctx context.Context, _ none) ([]byte, error) {
-	if err := h.store.ReleaseLocks(ctx, h.x.env.ID, h.x.op.ID()); err != nil {
+func (h *Host) lockReleaseAll(ctx context.Context, _ none) ([]byte, error) {
+	if err := h.services.Locks.ReleaseLocks(ctx, h.subject.Environment.ID, h.subject.Operation.ID()); err != nil {
 		return nil, err
 	}
 	return empty, nil

@@ -1,4 +1,4 @@
-package run
+package host
 
 import (
 	"context"
@@ -24,35 +24,35 @@ type writing struct {
 	write func(ctx context.Context, stream record.Stream, by record.Run, records json.RawMessage, merge record.Merge) (record.Result, error)
 }
 
-func (h *host) recordsSave(ctx context.Context, in batch) ([]byte, error) {
-	return h.write(ctx, in, writing{"saved", h.opts.Records.Save})
+func (h *Host) recordsSave(ctx context.Context, in batch) ([]byte, error) {
+	return h.write(ctx, in, writing{"saved", h.services.Records.Save})
 }
 
-func (h *host) recordsUpdate(ctx context.Context, in batch) ([]byte, error) {
-	return h.write(ctx, in, writing{"updated", h.opts.Records.Update})
+func (h *Host) recordsUpdate(ctx context.Context, in batch) ([]byte, error) {
+	return h.write(ctx, in, writing{"updated", h.services.Records.Update})
 }
 
-func (h *host) recordsDelete(ctx context.Context, in batch) ([]byte, error) {
-	return h.write(ctx, in, writing{"deleted", h.opts.Records.Delete})
+func (h *Host) recordsDelete(ctx context.Context, in batch) ([]byte, error) {
+	return h.write(ctx, in, writing{"deleted", h.services.Records.Delete})
 }
 
 // by is who writes records.
-func (h *host) by() record.Run {
-	return record.Run{Generation: h.x.run.Generation, Checkpoint: h.x.sync.checkpoint()}
+func (h *Host) by() record.Run {
+	return h.subject.Source.Run
 }
 
 // check is nil if the function has the model.
-func (h *host) check(model string) error {
-	if h.x.sync == nil {
+func (h *Host) check(model string) error {
+	if h.subject.Source == nil {
 		return notASync()
 	}
-	if !slices.Contains(h.x.function.Models, model) {
-		return refuse("unknown_model", fmt.Sprintf("The model %q is not one of the sync's: %s", model, strings.Join(h.x.function.Models, ", ")))
+	if !slices.Contains(h.subject.Function.Models, model) {
+		return refuse("unknown_model", fmt.Sprintf("The model %q is not one of the sync's: %s", model, strings.Join(h.subject.Function.Models, ", ")))
 	}
 	return nil
 }
 
-func (h *host) write(ctx context.Context, in batch, w writing) ([]byte, error) {
+func (h *Host) write(ctx context.Context, in batch, w writing) ([]byte, error) {
 	if err := h.check(in.Model); err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (h *host) write(ctx context.Context, in batch, w writing) ([]byte, error) {
 	} else {
 		h.mu.Unlock()
 	}
-	result, err := w.write(ctx, h.x.stream(in.Model), h.by(), in.Records, merge)
+	result, err := w.write(ctx, h.subject.Stream(in.Model), h.by(), in.Records, merge)
 	if err != nil {
 		return nil, plain(err)
 	}
@@ -78,21 +78,17 @@ func (h *host) write(ctx context.Context, in batch, w writing) ([]byte, error) {
 	return empty, nil
 }
 
-// count adds to the result of the run and stores it, so that it survives the process.
-func (h *host) count(ctx context.Context, model string, c Counts) error {
+// count adds to the result of the run.
+func (h *Host) count(ctx context.Context, model string, c Counts) error {
 	if c == (Counts{}) {
 		return nil
 	}
-	h.counting.Lock()
-	defer h.counting.Unlock()
-	sum := h.x.run.Result[model]
-	h.x.run.Result[model] = Counts{sum.Added + c.Added, sum.Updated + c.Updated, sum.Deleted + c.Deleted}
-	return h.store.SaveRun(context.WithoutCancel(ctx), *h.x.run)
+	return h.subject.Source.Count(context.WithoutCancel(ctx), model, c)
 }
 
 // logBatch tells what a batch did.
-func (h *host) logBatch(ctx context.Context, model, verb string, r record.Result) {
-	persist := oplog.PersistResults{Model: record.FullModel(model, h.x.variant), Added: r.Added, Updated: r.Updated, Unchanged: r.Unchanged, Deleted: r.Deleted}
+func (h *Host) logBatch(ctx context.Context, model, verb string, r record.Result) {
+	persist := oplog.PersistResults{Model: record.FullModel(model, h.subject.Variant), Added: r.Added, Updated: r.Updated, Unchanged: r.Unchanged, Deleted: r.Deleted}
 	message := oplog.Message{Context: "script", Persist: &persist}
 	switch { // the ids are of one kind, or told apart by nobody
 	case r.Updated == 0 && r.Deleted == 0:
@@ -102,18 +98,18 @@ func (h *host) logBatch(ctx context.Context, model, verb string, r record.Result
 	case r.Added == 0 && r.Updated == 0:
 		persist.DeletedKeys = r.Keys
 	default:
-		message.Meta = encode(map[string]any{"keys": r.Keys})
+		message.Meta = Encode(map[string]any{"keys": r.Keys})
 	}
 	message.Text = fmt.Sprintf("%s %s: %d added, %d updated, %d deleted, %d unchanged", persist.Model, verb, r.Added, r.Updated, r.Deleted, r.Unchanged)
 	if r.Skipped > 0 {
 		message.Text += fmt.Sprintf(", %d left alone because they were changed meanwhile", r.Skipped)
 	}
-	h.x.op.Append(ctx, message)
+	h.subject.Operation.Append(ctx, message)
 	if len(r.Duplicates) > 0 {
 		const shown = 10
-		h.x.op.Append(ctx, oplog.Message{
+		h.subject.Operation.Append(ctx, oplog.Message{
 			Level: oplog.Error, Context: "script", Text: fmt.Sprintf("%s: %d records have an id that came before in the same batch and are ignored", persist.Model, len(r.Duplicates)),
-			Meta: encode(map[string]any{"ids": r.Duplicates[:min(len(r.Duplicates), shown)]}),
+			Meta: Encode(map[string]any{"ids": r.Duplicates[:min(len(r.Duplicates), shown)]}),
 		})
 	}
 }
@@ -129,18 +125,18 @@ type recordsReply struct {
 	Records []json.RawMessage `json:"records"`
 }
 
-func (h *host) recordsGet(ctx context.Context, in recordsQuery) ([]byte, error) {
+func (h *Host) recordsGet(ctx context.Context, in recordsQuery) ([]byte, error) {
 	if err := h.check(in.Model); err != nil {
 		return nil, err
 	}
-	found, err := h.opts.Records.GetByIDs(ctx, h.x.stream(in.Model), in.IDs)
+	found, err := h.services.Records.GetByIDs(ctx, h.subject.Stream(in.Model), in.IDs)
 	if err != nil {
 		return nil, plain(err)
 	}
-	return encode(recordsReply{notNil(found)}), nil
+	return Encode(recordsReply{notNil(found)}), nil
 }
 
-func (h *host) recordsList(ctx context.Context, in recordsQuery) ([]byte, error) {
+func (h *Host) recordsList(ctx context.Context, in recordsQuery) ([]byte, error) {
 	if err := h.check(in.Model); err != nil {
 		return nil, err
 	}
@@ -151,7 +147,7 @@ func (h *host) recordsList(ctx context.Context, in recordsQuery) ([]byte, error)
 			return nil, plain(err)
 		}
 	}
-	page, err := h.opts.Records.Page(ctx, h.x.stream(in.Model), q)
+	page, err := h.services.Records.Page(ctx, h.subject.Stream(in.Model), q)
 	if err != nil {
 		return nil, plain(err)
 	}
@@ -164,7 +160,7 @@ func (h *host) recordsList(ctx context.Context, in recordsQuery) ([]byte, error)
 		next := page.Next.String()
 		reply.Next = &next
 	}
-	return encode(reply), nil
+	return Encode(reply), nil
 }
 
 func notNil[T any](list []T) []T {
@@ -179,42 +175,48 @@ type modelRequest struct {
 	Strategy record.Strategy `json:"strategy"`
 }
 
-func (h *host) deletePrevious(ctx context.Context, in modelRequest) ([]byte, error) {
-	return h.deleteGone(ctx, in.Model, h.opts.Records.DeletePrevious)
+func (h *Host) deletePrevious(ctx context.Context, in modelRequest) ([]byte, error) {
+	return h.deleteGone(ctx, in.Model, h.services.Records.DeletePrevious)
 }
 
-func (h *host) trackDeletesEnd(ctx context.Context, in modelRequest) ([]byte, error) {
-	return h.deleteGone(ctx, in.Model, h.opts.Records.TrackDeletesEnd)
+// DeletePrevious does for a model what records.deletePrevious does, for syncs that want it done at the end of each run.
+func (h *Host) DeletePrevious(ctx context.Context, model string) error {
+	_, err := h.deletePrevious(ctx, modelRequest{Model: model})
+	return err
+}
+
+func (h *Host) trackDeletesEnd(ctx context.Context, in modelRequest) ([]byte, error) {
+	return h.deleteGone(ctx, in.Model, h.services.Records.TrackDeletesEnd)
 }
 
 // deleteGone deletes what the source has no longer. It counts for this run.
-func (h *host) deleteGone(ctx context.Context, model string, del func(context.Context, record.Stream, record.Run) ([]string, error)) ([]byte, error) {
+func (h *Host) deleteGone(ctx context.Context, model string, del func(context.Context, record.Stream, record.Run) ([]string, error)) ([]byte, error) {
 	if err := h.check(model); err != nil {
 		return nil, err
 	}
-	deleted, err := del(ctx, h.x.stream(model), h.by())
+	deleted, err := del(ctx, h.subject.Stream(model), h.by())
 	if len(deleted) > 0 { // also those before an error
-		h.x.op.Log(ctx, oplog.Info, fmt.Sprintf("%s: %d records are gone from the source and were deleted", record.FullModel(model, h.x.variant), len(deleted)))
+		h.subject.Operation.Log(ctx, oplog.Info, fmt.Sprintf("%s: %d records are gone from the source and were deleted", record.FullModel(model, h.subject.Variant), len(deleted)))
 		err = errors.Join(err, h.count(ctx, model, Counts{Deleted: len(deleted)}))
 	}
 	if err != nil {
 		return nil, plain(err)
 	}
-	return encode(map[string][]string{"deletedKeys": notNil(deleted)}), nil
+	return Encode(map[string][]string{"deletedKeys": notNil(deleted)}), nil
 }
 
-func (h *host) trackDeletesStart(ctx context.Context, in modelRequest) ([]byte, error) {
+func (h *Host) trackDeletesStart(ctx context.Context, in modelRequest) ([]byte, error) {
 	if err := h.check(in.Model); err != nil {
 		return nil, err
 	}
-	if err := h.opts.Records.TrackDeletesStart(ctx, h.x.stream(in.Model), h.by()); err != nil {
+	if err := h.services.Records.TrackDeletesStart(ctx, h.subject.Stream(in.Model), h.by()); err != nil {
 		return nil, plain(err)
 	}
 	return empty, nil
 }
 
 // mergingSet begins a strategy; the SDK has made sure that it is the first call on the model.
-func (h *host) mergingSet(ctx context.Context, in modelRequest) ([]byte, error) {
+func (h *Host) mergingSet(ctx context.Context, in modelRequest) ([]byte, error) {
 	if err := h.check(in.Model); err != nil {
 		return nil, err
 	}
@@ -226,7 +228,7 @@ func (h *host) mergingSet(ctx context.Context, in modelRequest) ([]byte, error) 
 	if _, set := h.merges[in.Model]; set || h.wrote[in.Model] {
 		return empty, nil
 	}
-	merge, err := h.opts.Records.StartMerge(ctx, h.x.stream(in.Model), in.Strategy)
+	merge, err := h.services.Records.StartMerge(ctx, h.subject.Stream(in.Model), in.Strategy)
 	if err != nil {
 		return nil, plain(err)
 	}
@@ -234,4 +236,4 @@ func (h *host) mergingSet(ctx context.Context, in modelRequest) ([]byte, error) 
 	return empty, nil
 }
 
-var _ runner.Host = (*host)(nil)
+var _ runner.Host = (*Host)(nil)

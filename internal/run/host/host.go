@@ -1,4 +1,12 @@
-package run
+// Package host answers what functions ask the platform for while they run: requests to third parties, records, checkpoints, locks,
+// connections, other functions. internal/runner/js/sdk/ops.md is the contract of these operations.
+//
+// A [Host] serves one execution and knows its environment, connection and function, so that nothing a function sends can name
+// those of somebody else. What it sends is checked as input from outside. Every secret that an answer holds is hidden from the
+// log of the operation before it is handed out.
+//
+// What breaks it: services that ignore their context keep a run that was aborted from ending.
+package host
 
 import (
 	"context"
@@ -15,10 +23,10 @@ import (
 	"github.com/patchbay-dev/patchbay/internal/runner"
 )
 
-// host answers the operations of one execution. The contract is internal/runner/js/sdk/ops.md.
-type host struct {
-	*Service
-	x *execution
+// Host answers the operations of one execution. The contract is internal/runner/js/sdk/ops.md.
+type Host struct {
+	services *Services
+	subject  *Subject
 
 	mu sync.Mutex
 	// merges are the strategies that were set, by model; wrote are the models that were written before.
@@ -26,9 +34,6 @@ type host struct {
 	wrote  map[string]bool
 	// locked is set once a lock was asked for.
 	locked bool
-
-	// counting guards the run's result.
-	counting sync.Mutex
 
 	// checkpoints serialises the use of the checkpoint, of which the host owns the version.
 	checkpoints sync.Mutex
@@ -43,25 +48,26 @@ type heldCheckpoint struct {
 	from, to json.RawMessage
 }
 
-func newHost(s *Service, x *execution) *host {
-	return &host{Service: s, x: x, merges: map[string]record.Merge{}, wrote: map[string]bool{}}
+// New makes the host of a subject.
+func New(services *Services, subject *Subject) *Host {
+	return &Host{services: services, subject: subject, merges: map[string]record.Merge{}, wrote: map[string]bool{}}
 }
 
 // key names the function's checkpoint.
-func (h *host) key() checkpoint.Key {
-	return checkpoint.Key{EnvironmentID: h.x.env.ID, ConnectionID: h.x.connection.ID, Name: h.x.checkpoint()}
+func (h *Host) key() checkpoint.Key {
+	return checkpoint.Key{EnvironmentID: h.subject.Environment.ID, ConnectionID: h.subject.Connection.ID, Name: h.subject.CheckpointName()}
 }
 
-// close gives back what the execution holds.
-func (h *host) close(ctx context.Context) {
+// Close gives back what the execution holds.
+func (h *Host) Close(ctx context.Context) {
 	h.mu.Lock()
 	locked := h.locked
 	h.mu.Unlock()
 	if !locked {
 		return
 	}
-	if err := h.store.ReleaseLocks(ctx, h.x.env.ID, h.x.op.ID()); err != nil { // they expire by themselves
-		h.opts.Logger.WarnContext(ctx, "release the locks of a function", "operation", h.x.op.ID(), "err", err)
+	if err := h.services.Locks.ReleaseLocks(ctx, h.subject.Environment.ID, h.subject.Operation.ID()); err != nil { // they expire by themselves
+		h.services.Logger.WarnContext(ctx, "release the locks of a function", "operation", h.subject.Operation.ID(), "err", err)
 	}
 }
 
@@ -77,12 +83,15 @@ type refusal struct {
 
 func refuse(code, message string) error { return refusal{Code: code, Message: message}.err() }
 
-func (r refusal) err() error { return &runner.HostError{JSON: encode(r)} }
+func (r refusal) err() error { return &runner.HostError{JSON: Encode(r)} }
+
+// Interrupted is the code with which saving a checkpoint ends a run that is past Subject.Soft.
+const Interrupted = "execution_interrupted"
 
 // The refusals that end a run.
 func aborted() error { return refuse("script_aborted", "The run was aborted") }
 func interrupted() error {
-	return refuse(typeInterrupted, "The run is interrupted and goes on in a new one")
+	return refuse(Interrupted, "The run is interrupted and goes on in a new one")
 }
 
 // badRequest is for requests that the SDK would not make.
@@ -111,26 +120,26 @@ func plain(err error) error {
 
 // platform hands an error to the function as the public API would have answered it.
 func platform(err error) error {
-	var failure *Failure
-	if errors.As(err, &failure) {
-		return refusal{Code: failure.Code(), Message: failure.Message(), Status: failure.Status(), Body: failure.Body()}.err()
+	var answer Answer
+	if errors.As(err, &answer) {
+		return refusal{Code: answer.Code(), Message: answer.Message(), Status: answer.Status(), Body: answer.Body()}.err()
 	}
 	var known *errs.Error
 	if !errors.As(err, &known) {
 		return err
 	}
-	type answer struct {
+	type body struct {
 		Code    string       `json:"code"`
 		Message string       `json:"message,omitempty"`
 		Errors  []errs.Issue `json:"errors,omitempty"`
 		Payload any          `json:"payload,omitempty"`
 	}
-	body := encode(map[string]answer{"error": {known.Code, known.Message, known.Issues, known.Payload}})
-	return refusal{Code: known.Code, Message: known.Message, Status: known.Status, Body: body}.err()
+	text := Encode(map[string]body{"error": {known.Code, known.Message, known.Issues, known.Payload}})
+	return refusal{Code: known.Code, Message: known.Message, Status: known.Status, Body: text}.err()
 }
 
 // Call implements runner.Host.
-func (h *host) Call(ctx context.Context, op string, payload []byte) ([]byte, error) {
+func (h *Host) Call(ctx context.Context, op string, payload []byte) ([]byte, error) {
 	answer := operations[op]
 	if answer == nil {
 		return nil, refuse("unknown_host_call", "The runtime does not know the call "+op)
@@ -147,11 +156,11 @@ func (h *host) Call(ctx context.Context, op string, payload []byte) ([]byte, err
 }
 
 // operation answers one kind of call.
-type operation func(h *host, ctx context.Context, payload []byte) ([]byte, error)
+type operation func(h *Host, ctx context.Context, payload []byte) ([]byte, error)
 
 // on reads the request before it is answered.
-func on[T any](answer func(h *host, ctx context.Context, in T) ([]byte, error)) operation {
-	return func(h *host, ctx context.Context, payload []byte) ([]byte, error) {
+func on[T any](answer func(h *Host, ctx context.Context, in T) ([]byte, error)) operation {
+	return func(h *Host, ctx context.Context, payload []byte) ([]byte, error) {
 		var in T
 		if err := json.Unmarshal(payload, &in); err != nil {
 			return nil, badRequest(err)
@@ -165,19 +174,19 @@ type none struct{}
 
 // operations is everything a function can ask for.
 var operations = map[string]operation{
-	"http": on((*host).http), "fetch": on((*host).fetch), "log": on((*host).log),
+	"http": on((*Host).http), "fetch": on((*Host).fetch), "log": on((*Host).log),
 
-	"connection.get": on((*host).connectionGet), "integration.get": on((*host).integrationGet), "metadata.set": on((*host).metadataSet),
-	"metadata.update": on((*host).metadataUpdate), "environment.variables": on((*host).environmentVariables),
+	"connection.get": on((*Host).connectionGet), "integration.get": on((*Host).integrationGet), "metadata.set": on((*Host).metadataSet),
+	"metadata.update": on((*Host).metadataUpdate), "environment.variables": on((*Host).environmentVariables),
 
-	"records.save": on((*host).recordsSave), "records.update": on((*host).recordsUpdate), "records.delete": on((*host).recordsDelete),
-	"records.get": on((*host).recordsGet), "records.list": on((*host).recordsList), "records.deletePrevious": on((*host).deletePrevious),
-	"trackDeletes.start": on((*host).trackDeletesStart), "trackDeletes.end": on((*host).trackDeletesEnd), "merging.set": on((*host).mergingSet),
+	"records.save": on((*Host).recordsSave), "records.update": on((*Host).recordsUpdate), "records.delete": on((*Host).recordsDelete),
+	"records.get": on((*Host).recordsGet), "records.list": on((*Host).recordsList), "records.deletePrevious": on((*Host).deletePrevious),
+	"trackDeletes.start": on((*Host).trackDeletesStart), "trackDeletes.end": on((*Host).trackDeletesEnd), "merging.set": on((*Host).mergingSet),
 
-	"checkpoint.get": on((*host).checkpointGet), "checkpoint.save": on((*host).checkpointSave), "checkpoint.clear": on((*host).checkpointClear),
-	"lock.acquire": on((*host).lockAcquire), "lock.release": on((*host).lockRelease), "lock.releaseAll": on((*host).lockReleaseAll),
+	"checkpoint.get": on((*Host).checkpointGet), "checkpoint.save": on((*Host).checkpointSave), "checkpoint.clear": on((*Host).checkpointClear),
+	"lock.acquire": on((*Host).lockAcquire), "lock.release": on((*Host).lockRelease), "lock.releaseAll": on((*Host).lockReleaseAll),
 
-	"action.trigger": on((*host).actionTrigger), "sync.trigger": on((*host).syncTrigger), "sync.start": on((*host).syncStart),
+	"action.trigger": on((*Host).actionTrigger), "sync.trigger": on((*Host).syncTrigger), "sync.start": on((*Host).syncStart),
 }
 
 // empty is the reply of what has none.
@@ -189,16 +198,18 @@ type logLine struct {
 	Meta    json.RawMessage `json:"meta"`
 }
 
-func (h *host) log(ctx context.Context, in logLine) ([]byte, error) {
+func (h *Host) log(ctx context.Context, in logLine) ([]byte, error) {
 	if !slices.Contains([]oplog.Level{oplog.Debug, oplog.Info, oplog.Warn, oplog.Error}, in.Level) {
 		in.Level = oplog.Info
 	}
-	h.x.op.Append(ctx, oplog.Message{Source: "user", Level: in.Level, Text: in.Message, Context: "script", Meta: in.Meta})
+	h.subject.Operation.Append(ctx, oplog.Message{Source: "user", Level: in.Level, Text: in.Message, Context: "script", Meta: in.Meta})
 	return empty, nil
 }
 
 // overdue reports whether saving a checkpoint should interrupt the run.
-func (h *host) overdue() bool { return !h.x.soft.IsZero() && !h.now().Before(h.x.soft) }
+func (h *Host) overdue() bool {
+	return !h.subject.Soft.IsZero() && !h.services.Now().Before(h.subject.Soft)
+}
 
 // notASync is the refusal of the records operations for functions that have no records.
 func notASync() error {
