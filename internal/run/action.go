@@ -104,7 +104,8 @@ func (s *Service) actionExecution(ctx context.Context, call ActionCall) (*execut
 func unknownConnection(err error, key, connectionID string) error {
 	switch {
 	case errors.Is(err, integration.ErrNotFound), errors.Is(err, connection.ErrNotFound):
-		return errs.Newf(http.StatusBadRequest, "unknown_connection", "There is no connection %q of an integration %q in this environment", connectionID, key).Because(err)
+		return errs.Newf(http.StatusBadRequest, "unknown_connection",
+			"There is no connection %q of an integration %q in this environment", connectionID, key).Because(err)
 	}
 	return err
 }

@@ -153,8 +153,7 @@ func (w *callWorker) attempt(ctx context.Context, c SealedCall, number int) (jso
 	x, err := w.actionExecution(ctx, ActionCall{
 		Environment: settings.Environment, Integration: c.Integration, ConnectionID: conn.ConnectionID, Action: c.Action, Input: input,
 	})
-	var known *errs.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*errs.Error](err); ok {
 		return nil, failed(TypeActionFailure, known.Message)
 	}
 	if err != nil {
@@ -165,7 +164,8 @@ func (w *callWorker) attempt(ctx context.Context, c SealedCall, number int) (jso
 	}
 	x.Operation, err = w.opts.Log.Resume(ctx, c.EnvironmentID, c.OperationID)
 	if errors.Is(err, oplog.ErrNotFound) {
-		x.Operation, err = w.opts.Log.Begin(ctx, x.record(oplog.ActionRun, c.OperationID, c.CreatedAt, map[string]any{"input": x.input, "async": true, "id": c.ID})), nil
+		meta := map[string]any{"input": x.input, "async": true, "id": c.ID}
+		x.Operation, err = w.opts.Log.Begin(ctx, x.record(oplog.ActionRun, c.OperationID, c.CreatedAt, meta)), nil
 	}
 	if err != nil {
 		return nil, err
@@ -173,8 +173,7 @@ func (w *callWorker) attempt(ctx context.Context, c SealedCall, number int) (jso
 	defer x.Operation.Flush(ctx)
 	x.Operation.Log(ctx, oplog.Info, fmt.Sprintf("Attempt %d of %d", number, c.MaxAttempts))
 	output, err := w.execute(ctx, x)
-	var failure *Failure
-	if errors.As(err, &failure) {
+	if failure, ok := errors.AsType[*Failure](err); ok {
 		problem := logged(failure)
 		x.Operation.Append(ctx, oplog.Message{Level: oplog.Error, Text: failure.Message(), Error: &problem})
 	}
@@ -222,7 +221,8 @@ func (w *callWorker) Failed(ctx context.Context, job *queue.Job[callArgs], _ err
 	if err != nil {
 		return err
 	}
-	if c.SealedFailure, err = w.opts.Vault.Seal(host.Encode(failed(TypeActionFailure, "the action could not be run")), callPlace(c.ID, "failure")); err != nil {
+	failure := host.Encode(failed(TypeActionFailure, "the action could not be run"))
+	if c.SealedFailure, err = w.opts.Vault.Seal(failure, callPlace(c.ID, "failure")); err != nil {
 		return err
 	}
 	c.EndedAt = w.now().UTC()

@@ -123,8 +123,11 @@ func (s *Service) Trigger(ctx context.Context, e tenant.Environment, sel Selecti
 	})
 }
 
+// order is what a command does to one instance.
+type order func(ctx context.Context, y *Sync) error
+
 // command gives a command to each selected instance, each in a transaction and with an operation of its own.
-func (s *Service) command(ctx context.Context, e tenant.Environment, sel Selection, kind oplog.Kind, do func(ctx context.Context, y *Sync) error) error {
+func (s *Service) command(ctx context.Context, e tenant.Environment, sel Selection, kind oplog.Kind, do order) error {
 	i, err := s.opts.Integrations.Get(ctx, e.ID, sel.Integration)
 	if errors.Is(err, integration.ErrNotFound) {
 		return errs.Newf(http.StatusBadRequest, "unknown_provider_config", "There is no integration %q in this environment", sel.Integration).AsLegacy().
@@ -137,8 +140,9 @@ func (s *Service) command(ctx context.Context, e tenant.Environment, sel Selecti
 	if sel.ConnectionID != "" {
 		c, err := s.opts.Connections.Get(ctx, i, sel.ConnectionID)
 		if errors.Is(err, connection.ErrNotFound) {
-			return errs.Newf(http.StatusNotFound, "unknown_connection", "There is no connection %q of the integration %q", sel.ConnectionID, sel.Integration).AsLegacy().
-				WithPayload(map[string]string{"connectionId": sel.ConnectionID, "providerConfigKey": sel.Integration}).Because(err)
+			return errs.Newf(http.StatusNotFound, "unknown_connection",
+				"There is no connection %q of the integration %q", sel.ConnectionID, sel.Integration).
+				AsLegacy().WithPayload(map[string]string{"connectionId": sel.ConnectionID, "providerConfigKey": sel.Integration}).Because(err)
 		}
 		if err != nil {
 			return err
@@ -177,7 +181,9 @@ func (s *Service) command(ctx context.Context, e tenant.Environment, sel Selecti
 	return nil
 }
 
-func (s *Service) commandAll(ctx context.Context, e tenant.Environment, i *integration.Integration, all []Sync, kind oplog.Kind, do func(ctx context.Context, y *Sync) error) error {
+func (s *Service) commandAll(
+	ctx context.Context, e tenant.Environment, i *integration.Integration, all []Sync, kind oplog.Kind, do order,
+) error {
 	for n := range all {
 		y := &all[n]
 		err := s.store.Write(ctx, func(ctx context.Context) error { return do(ctx, y) })
@@ -185,8 +191,9 @@ func (s *Service) commandAll(ctx context.Context, e tenant.Environment, i *integ
 			return fmt.Errorf("%s of %s: %w", kind.Action, y.Name, err)
 		}
 		op := s.opts.Log.Begin(ctx, oplog.Record{
-			Kind: kind, AccountID: e.AccountID, EnvironmentID: e.ID, EnvironmentName: e.Name, ProviderName: i.Provider, IntegrationID: i.ID, IntegrationName: i.Key,
-			ConnectionID: y.ConnectionID, ConnectionName: y.ConnectionName, FunctionName: y.Name, Meta: host.Encode(map[string]string{"syncId": y.ID, "variant": y.Variant}),
+			Kind: kind, AccountID: e.AccountID, EnvironmentID: e.ID, EnvironmentName: e.Name, ProviderName: i.Provider, IntegrationID: i.ID,
+			IntegrationName: i.Key, ConnectionID: y.ConnectionID, ConnectionName: y.ConnectionName, FunctionName: y.Name,
+			Meta: host.Encode(map[string]string{"syncId": y.ID, "variant": y.Variant}),
 		})
 		if err != nil {
 			op.Log(ctx, oplog.Warn, "The sync is running or about to run already")
@@ -197,26 +204,28 @@ func (s *Service) commandAll(ctx context.Context, e tenant.Environment, i *integ
 }
 
 // find gives an instance by its names; unknown ones are 400 unknown_connection and unknown_sync.
-func (s *Service) find(ctx context.Context, environmentID int64, key, connectionID string, name SyncName) (*integration.Integration, *connection.Connection, Sync, error) {
+func (s *Service) find(ctx context.Context, environmentID int64, key, connectionID string, name SyncName) (*integration.Integration, Sync, error) {
 	i, c, err := s.findConnection(ctx, environmentID, key, connectionID)
 	if err != nil {
-		return nil, nil, Sync{}, err
+		return nil, Sync{}, err
 	}
 	all, err := s.store.Syncs(ctx, environmentID, SyncFilter{IntegrationID: i.ID, ConnectionID: c.ID, Name: name.Name, Variant: name.Variant})
 	if err != nil {
-		return nil, nil, Sync{}, fmt.Errorf("find sync %s: %w", name.Name, err)
+		return nil, Sync{}, fmt.Errorf("find sync %s: %w", name.Name, err)
 	}
 	if len(all) == 0 {
-		return i, c, Sync{}, errUnknownSync(name)
+		return i, Sync{}, errUnknownSync(name)
 	}
-	return i, c, all[0], nil
+	return i, all[0], nil
 }
 
 func errUnknownSync(name SyncName) error {
 	return errs.Newf(http.StatusBadRequest, "unknown_sync", "The connection has no sync %q with the variant %q", name.Name, name.Variant)
 }
 
-func (s *Service) findConnection(ctx context.Context, environmentID int64, key, connectionID string) (*integration.Integration, *connection.Connection, error) {
+func (s *Service) findConnection(
+	ctx context.Context, environmentID int64, key, connectionID string,
+) (*integration.Integration, *connection.Connection, error) {
 	i, err := s.opts.Integrations.Get(ctx, environmentID, key)
 	if err != nil {
 		return nil, nil, unknownConnection(err, key, connectionID)
@@ -230,19 +239,20 @@ func (s *Service) findConnection(ctx context.Context, environmentID int64, key, 
 
 // SetFrequency overrides how often an instance runs, or, for nil, goes back to what the function says. It gives the frequency that
 // counts: an override in short form ("1h"), the function's own as it was deployed.
-func (s *Service) SetFrequency(ctx context.Context, e tenant.Environment, key, connectionID string, name SyncName, frequency *string) (string, error) {
+func (s *Service) SetFrequency(
+	ctx context.Context, e tenant.Environment, key, connectionID string, name SyncName, frequency *string,
+) (string, error) {
 	var override function.Frequency
 	if frequency != nil {
 		var err error
 		if override, err = function.ParseFrequency(*frequency); err != nil {
-			var known *errs.Error
-			if errors.As(err, &known) {
+			if known, ok := errors.AsType[*errs.Error](err); ok {
 				return "", errs.New(http.StatusBadRequest, "invalid_body", known.Message).Because(err)
 			}
 			return "", err
 		}
 	}
-	i, _, y, err := s.find(ctx, e.ID, key, connectionID, name)
+	i, y, err := s.find(ctx, e.ID, key, connectionID, name)
 	if err != nil {
 		return "", err
 	}
@@ -309,7 +319,7 @@ func (s *Service) CreateVariant(ctx context.Context, e tenant.Environment, key, 
 		if len(all) >= maxVariants {
 			return errs.Newf(http.StatusBadRequest, "resource_capped", "A sync can have %d variants per connection", maxVariants)
 		}
-		y, _, err = s.opts.Instances.create(ctx, f, c.ID, name.Variant)
+		y, err = s.opts.Instances.create(ctx, f, c.ID, name.Variant)
 		return err
 	})
 	return y, err
@@ -317,14 +327,14 @@ func (s *Service) CreateVariant(ctx context.Context, e tenant.Environment, key, 
 
 // DeleteVariant removes an instance with its records.
 func (s *Service) DeleteVariant(ctx context.Context, e tenant.Environment, key, connectionID string, name SyncName) error {
-	i, c, y, err := s.find(ctx, e.ID, key, connectionID, name)
+	i, y, err := s.find(ctx, e.ID, key, connectionID, name)
 	if errs.Code(err) == "unknown_sync" {
 		return errs.NotFound("The variant does not exist")
 	}
 	if err != nil {
 		return err
 	}
-	args := purgeSyncArgs{EnvironmentID: e.ID, ConnectionID: c.ID, Checkpoint: y.checkpoint()}
+	args := purgeSyncArgs{EnvironmentID: e.ID, ConnectionID: y.ConnectionID, Checkpoint: y.checkpoint()}
 	f, err := s.opts.Functions.Get(ctx, i, function.Sync, y.Name)
 	if err != nil && !errors.Is(err, function.ErrNotFound) {
 		return err

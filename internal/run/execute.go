@@ -29,7 +29,8 @@ type execution struct {
 // record is the log operation of the execution.
 func (x *execution) record(kind oplog.Kind, id string, at time.Time, meta any) oplog.Record {
 	r := oplog.Record{
-		ID: id, CreatedAt: at, Kind: kind, AccountID: x.Environment.AccountID, EnvironmentID: x.Environment.ID, EnvironmentName: x.Environment.Name, ProviderName: x.Integration.Provider,
+		ID: id, CreatedAt: at, Kind: kind, AccountID: x.Environment.AccountID, EnvironmentID: x.Environment.ID,
+		EnvironmentName: x.Environment.Name, ProviderName: x.Integration.Provider,
 		IntegrationID: x.Integration.ID, IntegrationName: x.Integration.Key, ConnectionID: x.Connection.ID, ConnectionName: x.Connection.ConnectionID,
 		FunctionName: x.Function.Name,
 	}
@@ -81,7 +82,8 @@ func iso(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z")
 func (x *execution) context(level string) json.RawMessage {
 	c := runContext{
 		ConnectionID: x.Connection.ConnectionID, ProviderConfigKey: x.Integration.Key, Provider: x.Integration.Provider, EnvironmentID: x.Environment.ID,
-		EnvironmentName: x.Environment.Name, AccountID: x.Environment.AccountID, ActivityLogID: x.Operation.ID(), NangoConnectionID: x.Connection.ID, FunctionName: x.Function.Name,
+		EnvironmentName: x.Environment.Name, AccountID: x.Environment.AccountID, ActivityLogID: x.Operation.ID(),
+		NangoConnectionID: x.Connection.ID, FunctionName: x.Function.Name,
 		Variant: x.Variant, Models: x.Function.Models, LoggerLevel: level, ProviderKnown: x.Provider != nil,
 		SyncConfig: syncConfig{x.Function.Name, string(x.Function.Type), x.Function.Version, x.Function.Models, x.Function.Frequency, x.Function.SyncType},
 	}
@@ -113,7 +115,8 @@ func (s *Service) perform(ctx context.Context, x *execution, limits runner.Limit
 	}
 	x.Hide(x.Connection, x.Integration)
 	result, err := s.opts.Runner.Run(ctx, runner.Request{
-		Tenant: strconv.FormatInt(x.Environment.ID, 10), Bundle: x.Function.Bundle(), Kind: x.Kind, Input: x.input, Context: x.context(level), Limits: limits,
+		Tenant: strconv.FormatInt(x.Environment.ID, 10), Bundle: x.Function.Bundle(), Kind: x.Kind, Input: x.input,
+		Context: x.context(level), Limits: limits,
 	}, h)
 	h.Close(context.WithoutCancel(ctx))
 	if result.Error != nil && result.Error.Stack != "" {

@@ -11,7 +11,7 @@ import (
 )
 
 // Failure is how a function failed, in the words of the wire contract.
-type Failure struct {
+type Failure struct { //nolint:errname // it is what a function left, stored and shown; an error only on its way there
 	// Type is the stable code.
 	Type string `json:"type"`
 	// Payload is a JSON object: what the function threw, or {name, message, …}.

@@ -103,7 +103,7 @@ func (s *Instances) Stored(ctx context.Context, c *connection.Connection, _ conn
 		if f.Type != function.Sync || !f.Enabled {
 			continue
 		}
-		if _, _, err := s.create(ctx, f, c.ID, record.Base); err != nil {
+		if _, err := s.create(ctx, f, c.ID, record.Base); err != nil {
 			return err
 		}
 	}
@@ -111,30 +111,32 @@ func (s *Instances) Stored(ctx context.Context, c *connection.Connection, _ conn
 }
 
 // create makes an instance and its schedule, unless there is one.
-func (s *Instances) create(ctx context.Context, f *function.Function, connectionID int64, variant string) (Sync, bool, error) {
+func (s *Instances) create(ctx context.Context, f *function.Function, connectionID int64, variant string) (Sync, error) {
 	frequency, err := function.ParseFrequency(f.Frequency)
 	if err != nil {
-		return Sync{}, false, fmt.Errorf("frequency of %s: %w", f.Name, err)
+		return Sync{}, fmt.Errorf("frequency of %s: %w", f.Name, err)
 	}
 	y := Sync{
-		ID: uuid.NewString(), EnvironmentID: f.EnvironmentID, ConnectionID: connectionID, IntegrationID: f.IntegrationID, Integration: f.Integration, Name: f.Name,
+		ID: uuid.NewString(), EnvironmentID: f.EnvironmentID, ConnectionID: connectionID, IntegrationID: f.IntegrationID,
+		Integration: f.Integration, Name: f.Name,
 		Variant: variant, CreatedAt: s.opts.Now().UTC(),
 	}
 	created, err := s.opts.Store.InsertSync(ctx, y)
 	if err != nil || !created {
-		return y, false, err
+		return y, err
 	}
 	environment := strconv.FormatInt(y.EnvironmentID, 10)
 	err = s.opts.Queue.UpsertSchedule(ctx, queue.ScheduleSpec{
 		Key: y.schedule(), Args: syncArgs{EnvironmentID: y.EnvironmentID, SyncID: y.ID}, Period: frequency.Period, Paused: !f.AutoStart,
 		Opts: queue.InsertOpts{
-			Queue: SyncQueue, Tenant: y.EnvironmentID, Group: "sync:environment:" + environment, GroupLimit: syncsPerEnvironment, MaxAttempts: 1, Timeout: syncTimeout,
+			Queue: SyncQueue, Tenant: y.EnvironmentID, Group: "sync:environment:" + environment, GroupLimit: syncsPerEnvironment,
+			MaxAttempts: 1, Timeout: syncTimeout,
 		},
 	})
 	if err != nil {
-		return y, false, fmt.Errorf("schedule %s: %w", f.Name, err)
+		return y, fmt.Errorf("schedule %s: %w", f.Name, err)
 	}
-	return y, true, nil
+	return y, nil
 }
 
 // Deleted implements connection.Hooks: the instances go, and a job deletes the records.
@@ -232,7 +234,7 @@ func (s *Instances) deployed(ctx context.Context, f *function.Function) error {
 		if have[id] || !f.Enabled {
 			continue
 		}
-		if _, _, err := s.create(ctx, f, id, record.Base); err != nil {
+		if _, err := s.create(ctx, f, id, record.Base); err != nil {
 			return err
 		}
 	}

@@ -3,7 +3,6 @@ package run
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 
 	"github.com/patchbay-dev/patchbay/internal/errs"
@@ -18,7 +17,8 @@ var _ host.Platform = platform{}
 
 // TriggerAction implements host.Platform.
 func (p platform) TriggerAction(ctx context.Context, e tenant.Environment, in host.ActionRequest, depth int) (json.RawMessage, error) {
-	return p.action(ctx, ActionCall{Environment: e, Integration: in.Integration, ConnectionID: in.ConnectionID, Action: in.Action, Input: in.Input}, depth)
+	call := ActionCall{Environment: e, Integration: in.Integration, ConnectionID: in.ConnectionID, Action: in.Action, Input: in.Input}
+	return p.action(ctx, call, depth)
 }
 
 // TriggerSyncs implements host.Platform.
@@ -52,7 +52,8 @@ func selection(in host.SyncRequest) (Selection, error) {
 		return sel, nil
 	}
 	if err := json.Unmarshal(in.Syncs, &sel.Syncs); err != nil {
-		return sel, errs.New(http.StatusBadRequest, "invalid_body", "The syncs must be a list of names, or of objects with name and variant").Because(fmt.Errorf("syncs: %w", err))
+		return sel, errs.New(http.StatusBadRequest, "invalid_body",
+			"The syncs must be a list of names, or of objects with name and variant").Because(err)
 	}
 	return sel, nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/patchbay-dev/patchbay/internal/record"
 	"github.com/patchbay-dev/patchbay/internal/run/host"
 )
 
@@ -36,11 +35,6 @@ func (s *Sync) schedule() string { return scheduleKey(s.EnvironmentID, s.ID) }
 
 // checkpoint is the name of the instance's checkpoint.
 func (s *Sync) checkpoint() string { return "sync:" + s.Name + ":" + s.Variant }
-
-// stream names the records of one of its models.
-func (s *Sync) stream(model string) record.Stream {
-	return record.Stream{EnvironmentID: s.EnvironmentID, ConnectionID: s.ConnectionID, Model: record.FullModel(model, s.Variant)}
-}
 
 // Type is whether a run fetches everything.
 type Type string

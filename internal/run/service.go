@@ -157,7 +157,8 @@ func New(opts Options) *Service {
 	s.slots.most = opts.ActionsAtOnce
 	s.services = host.Services{
 		Variables: opts.Tenants, Integrations: opts.Integrations, Connections: opts.Connections, Fresh: opts.Fresh, Proxy: opts.Proxy, Fetch: opts.Fetch,
-		Records: opts.Records, Checkpoints: opts.Checkpoints, Locks: s.store, Platform: platform{s}, PublicURL: opts.PublicURL, Now: opts.Now, Logger: opts.Logger,
+		Records: opts.Records, Checkpoints: opts.Checkpoints, Locks: s.store, Platform: platform{s}, PublicURL: opts.PublicURL,
+		Now: opts.Now, Logger: opts.Logger,
 	}
 	s.Loop = lifecycle.NewLoop("runs", opts.Logger, s.sweep)
 	return s
@@ -221,7 +222,8 @@ func (s *Service) purgeSync(ctx context.Context, job *queue.Job[purgeSyncArgs]) 
 		return orSnooze(err)
 	}
 	for _, model := range a.Models {
-		if _, err := s.opts.Records.DeleteModel(ctx, record.Stream{EnvironmentID: a.EnvironmentID, ConnectionID: a.ConnectionID, Model: model}); err != nil {
+		stream := record.Stream{EnvironmentID: a.EnvironmentID, ConnectionID: a.ConnectionID, Model: model}
+		if _, err := s.opts.Records.DeleteModel(ctx, stream); err != nil {
 			return err
 		}
 	}

@@ -159,7 +159,8 @@ func (s *Service) describe(ctx context.Context, i *integration.Integration, stat
 			}
 		}
 	}
-	kept, err := s.opts.Checkpoints.Get(ctx, checkpoint.Key{EnvironmentID: status.EnvironmentID, ConnectionID: status.ConnectionID, Name: status.checkpoint()})
+	key := checkpoint.Key{EnvironmentID: status.EnvironmentID, ConnectionID: status.ConnectionID, Name: status.checkpoint()}
+	kept, err := s.opts.Checkpoints.Get(ctx, key)
 	status.Checkpoint = kept.Fields
 	return err
 }

@@ -206,7 +206,8 @@ func (w *syncWorker) begin(ctx context.Context, r *syncRun) error {
 	wall := w.opts.SyncWall
 	r.Soft = r.run.StartedAt.Add(time.Duration(float64(wall) * softShare))
 	operation := r.record(oplog.SyncRun, r.run.OperationID, r.run.StartedAt, map[string]any{
-		"syncId": r.sync.ID, "runId": r.run.ID, "variant": r.Variant, "scheduled": r.job.Scheduled, "reset": r.job.Args.Reset, "emptyCache": r.job.Args.EmptyCache,
+		"syncId": r.sync.ID, "runId": r.run.ID, "variant": r.Variant, "scheduled": r.job.Scheduled, "reset": r.job.Args.Reset,
+		"emptyCache": r.job.Args.EmptyCache,
 	})
 	operation.ExpiresAt = r.run.StartedAt.Add(wall + time.Hour)
 	r.Operation = w.opts.Log.Begin(ctx, operation)

@@ -120,8 +120,7 @@ func plain(err error) error {
 
 // platform hands an error to the function as the public API would have answered it.
 func platform(err error) error {
-	var answer Answer
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[Answer](err); ok {
 		return refusal{Code: answer.Code(), Message: answer.Message(), Status: answer.Status(), Body: answer.Body()}.err()
 	}
 	var known *errs.Error

@@ -189,8 +189,8 @@ func unescape(s string) string {
 // misuse are the codes of calls that can't be made; they reach the author as plain errors. Any other refusal is one of
 // credentials, and looks like an answer of the platform.
 var misuse = []string{
-	"missing_api_url", "unknown_provider", "unsupported_provider", "invalid_query_params", "invalid_certificate_or_key_format", "base_url_override_disabled",
-	"base_url_override_not_allowed", "proxy_redirect_to_denied_host", "unsupported_auth", "invalid_body",
+	"missing_api_url", "unknown_provider", "unsupported_provider", "invalid_query_params", "invalid_certificate_or_key_format",
+	"base_url_override_disabled", "base_url_override_not_allowed", "proxy_redirect_to_denied_host", "unsupported_auth", "invalid_body",
 }
 
 // callFailed words the failure of a proxied call.
@@ -282,8 +282,7 @@ func (h *Host) fetch(ctx context.Context, in fetchRequest) ([]byte, error) {
 }
 
 func fetchFailed(err error) error {
-	var denied *egress.DeniedError
-	if errors.As(err, &denied) {
+	if denied, ok := errors.AsType[*egress.DeniedError](err); ok {
 		return refuse("url_not_allowed", "The outbound policy refuses this address: "+string(denied.Reason))
 	}
 	code := egress.Code(err)

@@ -24,7 +24,8 @@ type connectionRequest struct {
 func (h *Host) connectionGet(ctx context.Context, in connectionRequest) ([]byte, error) {
 	i, err := h.services.Integrations.Get(ctx, h.subject.Environment.ID, in.ProviderConfigKey)
 	if errors.Is(err, integration.ErrNotFound) {
-		err = errs.Newf(http.StatusBadRequest, "unknown_provider_config", "There is no integration %q in this environment", in.ProviderConfigKey).Because(err)
+		err = errs.Newf(http.StatusBadRequest, "unknown_provider_config",
+			"There is no integration %q in this environment", in.ProviderConfigKey).Because(err)
 	}
 	if err != nil {
 		return nil, platform(err)

@@ -88,7 +88,9 @@ func (h *Host) count(ctx context.Context, model string, c Counts) error {
 
 // logBatch tells what a batch did.
 func (h *Host) logBatch(ctx context.Context, model, verb string, r record.Result) {
-	persist := oplog.PersistResults{Model: record.FullModel(model, h.subject.Variant), Added: r.Added, Updated: r.Updated, Unchanged: r.Unchanged, Deleted: r.Deleted}
+	persist := oplog.PersistResults{
+		Model: record.FullModel(model, h.subject.Variant), Added: r.Added, Updated: r.Updated, Unchanged: r.Unchanged, Deleted: r.Deleted,
+	}
 	message := oplog.Message{Context: "script", Persist: &persist}
 	switch { // the ids are of one kind, or told apart by nobody
 	case r.Updated == 0 && r.Deleted == 0:
@@ -108,7 +110,8 @@ func (h *Host) logBatch(ctx context.Context, model, verb string, r record.Result
 	if len(r.Duplicates) > 0 {
 		const shown = 10
 		h.subject.Operation.Append(ctx, oplog.Message{
-			Level: oplog.Error, Context: "script", Text: fmt.Sprintf("%s: %d records have an id that came before in the same batch and are ignored", persist.Model, len(r.Duplicates)),
+			Level: oplog.Error, Context: "script",
+			Text: fmt.Sprintf("%s: %d records have an id that came before in the same batch and are ignored", persist.Model, len(r.Duplicates)),
 			Meta: Encode(map[string]any{"ids": r.Duplicates[:min(len(r.Duplicates), shown)]}),
 		})
 	}
@@ -196,7 +199,8 @@ func (h *Host) deleteGone(ctx context.Context, model string, del func(context.Co
 	}
 	deleted, err := del(ctx, h.subject.Stream(model), h.by())
 	if len(deleted) > 0 { // also those before an error
-		h.subject.Operation.Log(ctx, oplog.Info, fmt.Sprintf("%s: %d records are gone from the source and were deleted", record.FullModel(model, h.subject.Variant), len(deleted)))
+		h.subject.Operation.Log(ctx, oplog.Info,
+			fmt.Sprintf("%s: %d records are gone from the source and were deleted", record.FullModel(model, h.subject.Variant), len(deleted)))
 		err = errors.Join(err, h.count(ctx, model, Counts{Deleted: len(deleted)}))
 	}
 	if err != nil {
