@@ -89,8 +89,11 @@ func (r *Reader) Err(code string) error {
 	return errs.Invalid(code, *r.issues...)
 }
 
-// Issue reports a finding of the caller's own at a path below this object.
+// Issue reports a finding of the caller's own at a path below this object. Below what is no object there is nothing to find.
 func (r *Reader) Issue(code, message string, path ...string) {
+	if r.broken {
+		return
+	}
 	*r.issues = append(*r.issues, errs.Issue{Code: code, Message: message, Path: append(slices.Clone(orEmpty(r.path)), path...)})
 }
 
@@ -159,6 +162,8 @@ func (r *Reader) string(v value, rule Text, path ...string) (string, bool) {
 		r.Issue("invalid_format", fmt.Sprintf("Invalid string: must match pattern /%s/", rule.Pattern), path...)
 	case rule.Email && !email.MatchString(s):
 		r.Issue("invalid_format", "Invalid email address", path...)
+	case strings.ContainsRune(s, 0): // PostgreSQL has no text with it, and no name needs it
+		r.Issue("invalid_format", "Invalid string: must not contain the character U+0000", path...)
 	default:
 		return s, true
 	}

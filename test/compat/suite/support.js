@@ -174,6 +174,8 @@ export async function receiver(place) {
             res.writeHead(200).end();
         });
     });
+    // A test that fails before it closes its app must not keep the process alive.
+    app.unref().on('connection', (socket) => socket.unref());
     await new Promise((resolve) => app.listen(ports[place], '127.0.0.1', resolve));
     return {
         url: `http://127.0.0.1:${app.address().port}/webhooks`,

@@ -1,0 +1,2 @@
+// Package examples runs what is in examples/ as their READMEs say, against the built binary.
+package examples
