@@ -23,6 +23,9 @@ func (w *syncWorker) succeed(ctx context.Context, r *syncRun) error {
 		if err := w.opts.Records.Touch(ctx, r.Stream(model)); err != nil {
 			return err
 		}
+		if _, counted := r.run.Result[model]; !counted {
+			r.run.Result[model] = Counts{} // told with zeros
+		}
 	}
 	err := w.store.Write(ctx, func(ctx context.Context) error {
 		if err := r.job.CompleteTx(ctx); err != nil {
