@@ -1,6 +1,9 @@
 package egress
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Class says what kind of network an address belongs to. Only Global is reachable without an opening in the policy.
 type Class uint8
@@ -56,7 +59,7 @@ func Classify(a netip.Addr) Class {
 	}
 	zoned := a.Zone() != ""
 	a = a.WithZone("").Unmap()
-	class := Invalid
+	var class Class
 	if a.Is4() {
 		class = classify4(a)
 	} else {
@@ -183,10 +186,5 @@ var metadataAddrs = []netip.Addr{
 }
 
 func isMetadata(a netip.Addr) bool {
-	for _, m := range metadataAddrs {
-		if a == m {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(metadataAddrs, a)
 }

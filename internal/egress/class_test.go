@@ -4,8 +4,9 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/patchbay-dev/patchbay/internal/egress"
 	"pgregory.net/rapid"
+
+	"github.com/patchbay-dev/patchbay/internal/egress"
 )
 
 func TestClassify(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/patchbay-dev/patchbay/internal/egress"
 )
 
@@ -127,13 +128,14 @@ func TestASlowAddressDoesNotHoldUpTheOthers(t *testing.T) {
 				if took := time.Since(start); took != tc.after {
 					t.Errorf("took %s, want %s", took, tc.after)
 				}
-				if tc.winner == "" {
+				switch {
+				case tc.winner == "":
 					if err == nil || errors.Is(err, context.Canceled) {
 						t.Errorf("got %v, want the first failure", err)
 					}
-				} else if err != nil || conn.(*countedConn).ip != tc.winner {
+				case err != nil || conn.(*countedConn).ip != tc.winner:
 					t.Errorf("connected to %v (%v), want %s", conn, err, tc.winner)
-				} else {
+				default:
 					conn.Close()
 				}
 				time.Sleep(time.Minute)

@@ -103,10 +103,7 @@ func orDefault[T comparable](value, fallback T) T {
 
 // newTransport makes a connection pool behind the door's dialer. There is no other way to make one.
 func (d *Door) newTransport(config *tls.Config) *http.Transport {
-	header := orDefault(d.options.ResponseHeaderTimeout, defaultResponseHeaderTimeout)
-	if header < 0 {
-		header = 0
-	}
+	header := max(orDefault(d.options.ResponseHeaderTimeout, defaultResponseHeaderTimeout), 0)
 	return &http.Transport{
 		Proxy:                  nil, // HTTP_PROXY and friends would move the dial out of our sight
 		DialContext:            d.dial,

@@ -19,9 +19,9 @@ func closedByHand(a netip.Addr) bool {
 	if len(ip) == net.IPv6len && ip.To4() == nil {
 		switch {
 		case ip[0] == 0x20 && ip[1] == 0x02: // 6to4
-			forms = append(forms, net.IP(ip[2:6]))
+			forms = append(forms, ip[2:6])
 		case ip[0] == 0x00, ip[8]&^3 == 0 && ip[9] == 0 && ip[10] == 0x5e && ip[11] == 0xfe: // compatible, NAT64, ISATAP
-			forms = append(forms, net.IP(ip[12:16]))
+			forms = append(forms, ip[12:16])
 		case ip[0] == 0x20 && ip[1] == 0x01 && ip[2] == 0 && ip[3] == 0: // Teredo
 			return true
 		}

@@ -81,7 +81,7 @@ func Code(err error) string {
 }
 
 func errnoCode(errno syscall.Errno) string {
-	switch errno {
+	switch errno { //nolint:exhaustive // of some 130 these are the ones that have a name on the wire
 	case syscall.ECONNREFUSED:
 		return CodeRefused
 	case syscall.ECONNRESET, syscall.EPIPE: // EPIPE is a reset that was noticed while writing
@@ -104,8 +104,7 @@ func NodeMessage(err error) string {
 	if err == nil {
 		return ""
 	}
-	var denied *DeniedError
-	if errors.As(err, &denied) {
+	if denied, ok := errors.AsType[*DeniedError](err); ok {
 		if denied.Reason == TooManyRedirects {
 			return "Maximum number of redirects exceeded"
 		}
@@ -149,8 +148,7 @@ func socketText(addr net.Addr) string {
 
 // urlCause takes the *url.Error off, whose text holds the whole URL.
 func urlCause(err error) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		return wrapped.Err
 	}
 	return err

@@ -69,7 +69,7 @@ func TestNetworkFaultsLookLikeNodes(t *testing.T) {
 }
 
 // The same, with faults made by a real kernel and a real server.
-func TestRealNetworkFaults(t *testing.T) {
+func TestRealNetworkFaults(t *testing.T) { //nolint:tparallel // the subtests share listeners that end with the test
 	t.Parallel()
 	closed := listen(t, "tcp", "127.0.0.1:0")
 	closed.Close()

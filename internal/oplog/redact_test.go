@@ -217,7 +217,8 @@ func TestNoEncodingOfARandomSecretSurvives(t *testing.T) {
 		var r redactor
 		r.add([]secret.Text{secret.New(other), secret.New(s)})
 		text := encodings[how](prefix, s, suffix)
-		if got := r.clean(text); strings.Contains(got, s) && !strings.Contains(secret.Redacted, s) {
+		isMark := strings.Contains(secret.Redacted, s) //nolint:gocritic // a secret that is part of the mark itself
+		if got := r.clean(text); strings.Contains(got, s) && !isMark {
 			t.Fatalf("%s: readable in %q", how, got)
 		} else if encoded := encodings[how]("", s, ""); len(encoded) > 12 && strings.Contains(got, encoded) {
 			t.Fatalf("%s: %q is left in %q", how, encoded, got)
@@ -242,7 +243,8 @@ func FuzzCleanHidesTheSecretAndKeepsTheRest(f *testing.F) {
 		r.add([]secret.Text{secret.New(s)})
 		got := r.clean(text + " " + s + " " + text)
 		// A text that holds half of the mark may make a secret out of it.
-		if len(s) >= minSecret && strings.Contains(got, s) && !strings.ContainsAny(s, "[]") && !strings.Contains(secret.Redacted, s) {
+		isMark := strings.Contains(secret.Redacted, s) //nolint:gocritic // a secret that is part of the mark itself
+		if len(s) >= minSecret && strings.Contains(got, s) && !strings.ContainsAny(s, "[]") && !isMark {
 			t.Errorf("the secret %q is left in %q", s, got)
 		}
 		if m := r.json(json.RawMessage(text)); len(m) > 0 && !json.Valid(m) {

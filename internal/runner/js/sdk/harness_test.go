@@ -3,6 +3,7 @@ package sdk_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -166,9 +167,7 @@ func baseContext(more map[string]any) map[string]any {
 		"environmentId": 7, "environmentName": "dev", "accountId": 3, "activityLogId": "op_1",
 		"nangoConnectionId": 42, "functionName": "fn",
 	}
-	for k, v := range more {
-		ctx[k] = v
-	}
+	maps.Copy(ctx, more)
 	return ctx
 }
 
