@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"bufio"
 	"context"
 	"errors"
@@ -126,7 +127,7 @@ func (p *process) memory() (own, children float64, err error) {
 		if err != nil {
 			continue // it has ended
 		}
-		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:])) // the name may hold blanks
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // the name may hold blanks
 		if len(fields) < 2 || fields[1] != strconv.Itoa(p.cmd.Process.Pid) {
 			continue
 		}

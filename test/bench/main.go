@@ -57,5 +57,5 @@ func run(ctx context.Context, path string) (over int, err error) {
 		_, err = os.Stdout.WriteString(page)
 		return over, err
 	}
-	return over, os.WriteFile(path, []byte(page), 0o644) //nolint:gosec // a page of the documentation, for everybody to read
+	return over, os.WriteFile(path, []byte(page), 0o644) // a page of the documentation, for everybody to read
 }

@@ -130,7 +130,7 @@ func Start(t testing.TB, opts Options) *Server {
 func (s *Server) start() {
 	s.t.Helper()
 	args := append([]string{"dev", "--json", "--data", s.Data, "--port", s.port}, s.opts.Args...)
-	//nolint:noctx // it lives longer than any context of the test, until Kill9
+	// It lives longer than any context of the test, until Kill9.
 	cmd := exec.Command(Binary(s.t), args...)
 	cmd.Env = append(cleanEnv(), s.opts.Env...)
 	if s.opts.DatabaseURL != "" {
