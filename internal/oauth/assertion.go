@@ -9,7 +9,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math/big"
-	"net/http"
 	"time"
 
 	"github.com/patchbay-dev/patchbay/internal/secret"
@@ -70,7 +69,7 @@ func parseWebKey(key secret.Text) (kid string, private *rsa.PrivateKey, err erro
 }
 
 // certified makes a client that shows the end user's certificate.
-func (c *Client) certified(cc ClientCredentials) (*http.Client, error) {
+func (c *Client) certified(cc ClientCredentials) (PoolDoer, error) {
 	if c.opts.WithCertificate == nil {
 		return nil, &KeyError{Problem: "client certificates are not available"}
 	}
@@ -78,5 +77,5 @@ func (c *Client) certified(cc ClientCredentials) (*http.Client, error) {
 	if err != nil {
 		return nil, &KeyError{Problem: "the client certificate and its private key can't be used", cause: err}
 	}
-	return withoutRedirects(c.opts.WithCertificate(certificate)), nil
+	return c.opts.WithCertificate(certificate), nil
 }

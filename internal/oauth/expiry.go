@@ -67,15 +67,16 @@ var dates = []string{
 var lifetime = regexp.MustCompile(`^(\d{1,5}):([01]?\d|2[0-3]):([0-5]?\d)$`)
 
 func dhm(match []string) time.Duration {
-	var n [3]time.Duration
+	var n [3]int
 	for i := range n {
 		value, err := strconv.Atoi(match[i+1])
 		if err != nil { // at most five digits
 			panic(err)
 		}
-		n[i] = time.Duration(value)
+		n[i] = value
 	}
-	return min(n[0]*24*time.Hour, longest) + n[1]*time.Hour + n[2]*time.Minute
+	const day = 24 * time.Hour
+	return min(time.Duration(n[0])*day, longest) + time.Duration(n[1])*time.Hour + time.Duration(n[2])*time.Minute
 }
 
 // integerPrefix reads a number, or the digits that a text begins with.

@@ -3,8 +3,8 @@
 // fields, and where an answer keeps its token and its expiry.
 //
 // It is protocol only: it stores nothing, retries nothing and knows no connection. A request is sent once, takes 20 s at the
-// most, and follows no redirect, because a redirected request would hand a refresh token to somebody else. What an endpoint
-// answers becomes a [Token], a [Refused] or an [Unreachable]; the texts in the latter two are safe to show.
+// most, and a redirect is a refusal, because a redirected request would hand a refresh token to somebody else. What an endpoint
+// answers becomes a [Token], a [Refused] or an [UnreachableError]; the texts in the latter two are safe to show.
 //
 // What breaks it: sending the same refresh token twice at a time. Whoever calls Refresh must make sure that nobody else does.
 package oauth
@@ -34,13 +34,24 @@ const (
 	MaxAnswer = 1 << 20
 )
 
+// Doer sends a request.
+type Doer interface {
+	Do(r *http.Request) (*http.Response, error)
+}
+
+// PoolDoer is a Doer with connections of its own.
+type PoolDoer interface {
+	Doer
+	CloseIdleConnections()
+}
+
 // Options of New. HTTP is required.
 type Options struct {
-	// HTTP sends the requests: a client of an egress.Door. Its redirect policy is not used, none is followed.
-	HTTP *http.Client
-	// WithCertificate makes a client that shows a certificate, for providers that demand one; nil refuses those providers. Its
-	// unused connections are closed after the request.
-	WithCertificate func(certificate tls.Certificate) *http.Client
+	// HTTP must go through egress and not follow redirects: a client of an egress.Door without FollowRedirects.
+	HTTP Doer
+	// WithCertificate makes a client, under the same conditions, that shows a certificate, for providers that demand one; nil
+	// refuses those providers. Its unused connections are closed after the request.
+	WithCertificate func(certificate tls.Certificate) PoolDoer
 	Now             func() time.Time // nil: time.Now
 }
 
@@ -52,14 +63,7 @@ func New(opts Options) *Client {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	opts.HTTP = withoutRedirects(opts.HTTP)
 	return &Client{opts}
-}
-
-func withoutRedirects(c *http.Client) *http.Client {
-	still := *c
-	still.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &still
 }
 
 // Party is who asks whom: a client that is registered with a provider, and the values that the provider's templates see.
@@ -96,7 +100,7 @@ func (t Token) GoString() string { return secret.Redacted }
 func (t Token) LogValue() slog.Value { return slog.StringValue(secret.Redacted) }
 
 // Refresh spends a refresh token. The fields of refresh_params, or else of token_params, are sent along; grant_type is always
-// refresh_token, whatever they say. Errors are *Refused, *Unreachable, *template.UnresolvedError or a faulty URL.
+// refresh_token, whatever they say. Errors are *Refused, *UnreachableError, *template.UnresolvedError or a faulty URL.
 func (c *Client) Refresh(ctx context.Context, p Party, refreshToken secret.Text) (Token, error) {
 	u, err := p.Provider.ExpandRefreshURL(p.Mode, p.urlValues())
 	if err != nil {
@@ -196,10 +200,12 @@ func (c *Client) ClientCredentials(ctx context.Context, p Party, cc ClientCreden
 	body.setAll(cc.Override)
 	client := c.opts.HTTP
 	if p.Provider.RequireClientCertificate {
-		if client, err = c.certified(cc); err != nil {
+		certified, err := c.certified(cc)
+		if err != nil {
 			return Token{}, err
 		}
-		defer client.CloseIdleConnections()
+		defer certified.CloseIdleConnections()
+		client = certified
 	}
 	format := p.Provider.BodyFormat
 	if format == "" {
@@ -263,7 +269,7 @@ type call struct {
 type urlText interface{ String() string }
 
 // ask sends a call and reads the answer of an endpoint that agreed.
-func (c *Client) ask(ctx context.Context, client *http.Client, req call) (answer, error) {
+func (c *Client) ask(ctx context.Context, client Doer, req call) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	r, err := req.build(ctx)

@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/patchbay-dev/patchbay/internal/egress"
 	"github.com/patchbay-dev/patchbay/internal/oauth"
 	"github.com/patchbay-dev/patchbay/internal/provider"
 	"github.com/patchbay-dev/patchbay/internal/provider/template"
@@ -65,7 +67,12 @@ func (e *endpoint) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func (e *endpoint) client() *oauth.Client {
-	return oauth.New(oauth.Options{HTTP: &http.Client{Transport: e}, Now: func() time.Time { return now }})
+	return oauth.New(oauth.Options{HTTP: through(e), Now: func() time.Time { return now }})
+}
+
+// through makes a client like those of egress, which follow no redirect and put the URL into their errors.
+func through(transport http.RoundTripper) *http.Client {
+	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
 // entry loads one catalog entry with the given lines.
@@ -263,10 +270,9 @@ func TestPrivateKeyJWTSignsAnAssertionAndSendsNoSecret(t *testing.T) {
 		t.Error(diff)
 	}
 
-	var keyError *oauth.KeyError
 	for _, bad := range []string{"", "{}", `{"kty":"RSA","n":"AQAB"}`, "-----BEGIN PRIVATE KEY-----"} {
 		_, err := e.client().ClientCredentials(t.Context(), party(p), oauth.ClientCredentials{PrivateKey: secret.New(bad)})
-		if !errors.As(err, &keyError) {
+		if _, ok := errors.AsType[*oauth.KeyError](err); !ok {
 			t.Errorf("key %q: %v", bad, err)
 		}
 	}
@@ -277,7 +283,7 @@ func TestPrivateKeyJWTSignsAnAssertionAndSendsNoSecret(t *testing.T) {
 
 func TestAnswersBecomeTokens(t *testing.T) {
 	t.Parallel()
-	in := func(d time.Duration) time.Time { return now.Add(d) }
+	in := now.Add
 	for name, tc := range map[string]struct {
 		answer, alternate string
 		access, refresh   string
@@ -393,12 +399,40 @@ func TestRefusalsTellPermanentFromTemporary(t *testing.T) {
 	}
 }
 
+func TestARedirectIsNotFollowedThroughTheDoor(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		var paths []string
+		server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			paths = append(paths, r.URL.Path)
+			http.Redirect(w, r, "/thief", status)
+		}))
+		t.Cleanup(server.Close)
+		address, err := egress.ParseEntry(strings.TrimPrefix(server.URL, "https://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		door := egress.New(egress.Options{Policy: egress.Policy{Allow: []egress.Entry{address}}})
+		t.Cleanup(door.Close)
+		p := party(entry(t, provider.OAuth2, "token_url: "+server.URL+"/token\n"))
+		client := door.Client(egress.ClientOptions{TLS: server.Client().Transport.(*http.Transport).TLSClientConfig})
+		t.Cleanup(client.CloseIdleConnections)
+		_, err = oauth.New(oauth.Options{HTTP: client}).Refresh(t.Context(), p, secret.New("r"))
+		if refused, ok := errors.AsType[*oauth.Refused](err); !ok || refused.Status != status || refused.Permanent {
+			t.Errorf("%d: got %v", status, err)
+		}
+		if diff := cmp.Diff([]string{"/token"}, paths); diff != "" {
+			t.Errorf("%d: %s", status, diff)
+		}
+	}
+}
+
 func TestUnreachableEndpointsAreNoRefusals(t *testing.T) {
 	t.Parallel()
 	cc := entry(t, provider.OAuth2CC, "token_url: https://id.example/token\nbody_format: query\n")
 	e := &endpoint{err: errors.New("connection reset")}
 	_, err := e.client().ClientCredentials(t.Context(), party(cc), oauth.ClientCredentials{})
-	var unreachable *oauth.Unreachable
+	var unreachable *oauth.UnreachableError
 	if !errors.As(err, &unreachable) {
 		t.Fatalf("got %v", err)
 	}
@@ -426,8 +460,8 @@ func TestASilentEndpointIsGivenUpAfter20Seconds(t *testing.T) {
 	p := party(entry(t, provider.OAuth2, "token_url: https://id.example/token\n"))
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		_, err := oauth.New(oauth.Options{HTTP: &http.Client{Transport: silence{}}}).Refresh(t.Context(), p, secret.New("r"))
-		var unreachable *oauth.Unreachable
+		_, err := oauth.New(oauth.Options{HTTP: through(silence{})}).Refresh(t.Context(), p, secret.New("r"))
+		var unreachable *oauth.UnreachableError
 		if !errors.As(err, &unreachable) || !unreachable.Timeout || time.Since(start) != oauth.Timeout {
 			t.Errorf("after %s: %v", time.Since(start), err)
 		}
@@ -472,7 +506,7 @@ func FuzzAnswer(f *testing.F) {
 		var refused *oauth.Refused
 		switch {
 		case err != nil:
-			if !errors.As(err, &refused) && !errors.As(err, new(*oauth.Unreachable)) {
+			if !errors.As(err, &refused) && !errors.As(err, new(*oauth.UnreachableError)) {
 				t.Errorf("untyped: %v", err)
 			}
 			if strings.Contains(err.Error(), "refresh-1") {

@@ -14,7 +14,7 @@ import (
 )
 
 // Refused says that an endpoint answered and handed out no token. Its text is safe to show.
-type Refused struct {
+type Refused struct { //nolint:errname // it is what an endpoint answered, beside Token, and judged before it is an error
 	// Permanent means that asking again with the same credentials is in vain.
 	Permanent bool
 	// Client means that the client was refused, not the grant: a wrong client id or secret, or one that may not do this.
@@ -38,8 +38,8 @@ func (e *Refused) Error() string {
 	return text
 }
 
-// Unreachable says that no answer was had: the endpoint may or may not have seen the request. Its text is safe to show.
-type Unreachable struct {
+// UnreachableError says that no answer was had: the endpoint may or may not have seen the request. Its text is safe to show.
+type UnreachableError struct {
 	// Timeout is set when the endpoint took too long.
 	Timeout bool
 
@@ -47,16 +47,15 @@ type Unreachable struct {
 	cause error
 }
 
-func (e *Unreachable) Error() string { return e.text }
+func (e *UnreachableError) Error() string { return e.text }
 
 // Unwrap gives the cause, without the URL, whose query may hold a secret.
-func (e *Unreachable) Unwrap() error { return e.cause }
+func (e *UnreachableError) Unwrap() error { return e.cause }
 
 // unreachable words a failed exchange.
-func unreachable(err error) *Unreachable {
-	e := &Unreachable{cause: err, text: "the token endpoint could not be reached"}
-	var withURL *url.Error
-	if errors.As(err, &withURL) {
+func unreachable(err error) *UnreachableError {
+	e := &UnreachableError{cause: err, text: "the token endpoint could not be reached"}
+	if withURL, ok := errors.AsType[*url.Error](err); ok {
 		e.cause = withURL.Err
 	}
 	var denied *egress.DeniedError

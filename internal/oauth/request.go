@@ -59,9 +59,9 @@ func (f *fields) setAll(values map[string]any, except ...string) {
 }
 
 // form encodes spaces as %20, which every decoder understands; "+" is not understood by all.
-func (f fields) form() string {
-	parts := make([]string, 0, len(f))
-	for _, one := range f {
+func (f *fields) form() string {
+	parts := make([]string, 0, len(*f))
+	for _, one := range *f {
 		parts = append(parts, escape(one.name)+"="+escape(text(one.value)))
 	}
 	return strings.Join(parts, "&")
@@ -89,9 +89,9 @@ func text(v any) string {
 	}
 }
 
-func (f fields) json() ([]byte, error) {
-	all := make(map[string]any, len(f))
-	for _, one := range f {
+func (f *fields) json() ([]byte, error) {
+	all := make(map[string]any, len(*f))
+	for _, one := range *f {
 		all[one.name] = one.value
 	}
 	return json.Marshal(all)

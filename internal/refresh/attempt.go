@@ -43,7 +43,7 @@ type attempt struct {
 	early time.Duration
 }
 
-// run renews, or finds that somebody else has. The error is a *Failure or an internal fault.
+// run renews, or finds that somebody else has. The error is a *RenewalError or an internal fault.
 func (a attempt) run(ctx context.Context) (*connection.Connection, error) {
 	owner := a.node + "-" + randomName()
 	var got *Renewal
@@ -117,33 +117,32 @@ func (a attempt) overtaken(c *connection.Connection, unsaved bool) (bool, error)
 		return false, nil
 	}
 	if c.Refresh.Failures > a.seen.Refresh.Failures {
-		return true, &Failure{Code: c.Refresh.Code, Message: c.Refresh.Message, Dead: c.Refresh.NeedsReconnect}
+		return true, &RenewalError{Code: c.Refresh.Code, Message: c.Refresh.Message, Dead: c.Refresh.NeedsReconnect}
 	}
 	// A refusal to try is worded by the caller, who sees the same row.
 	done, _ := a.settled(c)
 	return done, nil
 }
 
-func (a attempt) renew(ctx context.Context, c *connection.Connection) (Renewal, *Failure) {
+func (a attempt) renew(ctx context.Context, c *connection.Connection) (Renewal, *RenewalError) {
 	ctx, cancel := context.WithTimeout(ctx, oauth.Timeout)
 	defer cancel()
 	renewal, err := a.renewer.Renew(ctx, a.integration, a.provider, c)
 	if err == nil {
 		return renewal, nil
 	}
-	var failure *Failure
-	if errors.As(err, &failure) {
+	if failure, ok := errors.AsType[*RenewalError](err); ok {
 		return Renewal{}, failure
 	}
 	a.opts.Logger.ErrorContext(ctx, "renew credentials", "connection", c.ID, "provider", c.Provider, "err", err)
-	return Renewal{}, &Failure{Code: "refresh_token_external_error", Message: "The refresh broke down", cause: err}
+	return Renewal{}, &RenewalError{Code: "refresh_token_external_error", Message: "The refresh broke down", cause: err}
 }
 
 // save writes new credentials.
 func (a attempt) save(ctx context.Context, c *connection.Connection, r Renewal, owner string) (next *connection.Connection, saved bool, err error) {
 	next = new(connection.Connection)
 	*next = *c
-	changed := false
+	var changed bool
 	if next.Config, changed, err = mergeConfig(c.Config, r.Config); err != nil {
 		return nil, false, err
 	}
@@ -183,7 +182,7 @@ func (a attempt) save(ctx context.Context, c *connection.Connection, r Renewal, 
 }
 
 // fail records a failure.
-func (a attempt) fail(ctx context.Context, c *connection.Connection, f *Failure, owner string) (bool, error) {
+func (a attempt) fail(ctx context.Context, c *connection.Connection, f *RenewalError, owner string) (bool, error) {
 	failed := *c
 	failed.Refresh = connection.RefreshState{
 		Failures: c.Refresh.Failures + 1, LastFailure: a.opts.Now().UTC(), NeedsReconnect: f.Dead || c.Refresh.NeedsReconnect,
@@ -217,7 +216,9 @@ func (a attempt) fail(ctx context.Context, c *connection.Connection, f *Failure,
 
 // write changes the row and, if that hit, has its effects, in one transaction, which is repeated while the database fails.
 // The last try is made without the effects: credentials that are lost can't be had again.
-func (a attempt) write(ctx context.Context, change func(ctx context.Context) (bool, error), effects func(ctx context.Context) error) (hit bool, err error) {
+func (a attempt) write(
+	ctx context.Context, change func(ctx context.Context) (bool, error), effects func(ctx context.Context) error,
+) (hit bool, err error) {
 	for try, pause := 1, firstRewrite; ; try, pause = try+1, min(2*pause, lastRewrite) {
 		err = a.opts.Tx.Write(ctx, func(ctx context.Context) error {
 			var err error

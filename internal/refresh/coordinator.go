@@ -161,7 +161,9 @@ func (k *Coordinator) Ensure(ctx context.Context, i *integration.Integration, c 
 }
 
 // ensure treats credentials as expiring that much earlier.
-func (k *Coordinator) ensure(ctx context.Context, i *integration.Integration, c *connection.Connection, force bool, early time.Duration) (*connection.Connection, error) {
+func (k *Coordinator) ensure(
+	ctx context.Context, i *integration.Integration, c *connection.Connection, force bool, early time.Duration,
+) (*connection.Connection, error) {
 	p, known := k.opts.Catalog.Get(i.Provider)
 	renewer := k.opts.Renewers[c.Credentials.Mode()]
 	if !known || renewer == nil || !renewer.Renewable(c) {
@@ -184,7 +186,7 @@ func (k *Coordinator) ensure(ctx context.Context, i *integration.Integration, c 
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
-		var failure *Failure
+		var failure *RenewalError
 		switch {
 		case f.err != nil && f.version < want.seen.Version: // of credentials before those the caller has
 		case errors.As(f.err, &failure):

@@ -95,11 +95,11 @@ func (w *world) play(script []step) []string {
 	for _, n := range nodes {
 		c, err := n.get(backgrounds(), true)
 		if err != nil || c.Credentials.Text("refresh_token") != w.server.valid {
-			w.violated("after a reconnect: %v", err)
+			w.violatedf("after a reconnect: %v", err)
 		}
 	}
 	if err := nodes[0].Stop(backgrounds()); err != nil {
-		w.violated("stop: %v", err)
+		w.violatedf("stop: %v", err)
 	}
 	return w.wrong
 }
@@ -108,7 +108,7 @@ func (w *world) play(script []step) []string {
 func (w *world) caller(n *node, force bool) {
 	before, err := n.GetByID(backgrounds(), 3, 7)
 	if err != nil {
-		w.violated("read: %v", err)
+		w.violatedf("read: %v", err)
 		return
 	}
 	c, err := n.get(backgrounds(), force)
@@ -116,16 +116,16 @@ func (w *world) caller(n *node, force bool) {
 	defer w.mu.Unlock()
 	switch code := errs.Code(err); {
 	case err == nil && force && c.Version <= before.Version:
-		w.violated("a forced refresh gave version %d to who had %d", c.Version, before.Version)
+		w.violatedf("a forced refresh gave version %d to who had %d", c.Version, before.Version)
 	case err == nil && c.Version < before.Version:
-		w.violated("a caller went back from version %d to %d", before.Version, c.Version)
+		w.violatedf("a caller went back from version %d to %d", before.Version, c.Version)
 	case err == nil && !time.Now().Before(c.Credentials.Expiry()):
-		w.violated("a caller got a token that expired %s ago", time.Since(c.Credentials.Expiry()))
+		w.violatedf("a caller got a token that expired %s ago", time.Since(c.Credentials.Expiry()))
 	case err == nil:
 	case code == "refresh_token_external_error":
 	case !force && (code == "connection_refresh_backoff" || code == "connection_refresh_exhausted"):
 	default:
-		w.violated("a caller got %v (force %t)", err, force)
+		w.violatedf("a caller got %v (force %t)", err, force)
 	}
 }
 
@@ -134,23 +134,23 @@ func (w *world) judge(reconnects int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.server.reused > 0 {
-		w.violated("%d refresh tokens were spent twice", w.server.reused)
+		w.violatedf("%d refresh tokens were spent twice", w.server.reused)
 	}
 	if lost := len(w.server.spent) - w.saves; lost < 0 || lost > reconnects {
-		w.violated("%d tokens were got, %d saved, with %d reconnects", len(w.server.spent), w.saves, reconnects)
+		w.violatedf("%d tokens were got, %d saved, with %d reconnects", len(w.server.spent), w.saves, reconnects)
 	}
 	if want := int64(1 + w.saves + reconnects); w.row.Version != want {
-		w.violated("version %d after %d saves and %d reconnects", w.row.Version, w.saves, reconnects)
+		w.violatedf("version %d after %d saves and %d reconnects", w.row.Version, w.saves, reconnects)
 	}
 	if w.row.Refresh.NeedsReconnect && w.row.Credentials.Text("refresh_token") == w.server.valid {
-		w.violated("a connection whose grant is good is dead")
+		w.violatedf("a connection whose grant is good is dead")
 	}
 	failing := w.row.Refresh.Failures > 0
 	if failing != (len(w.row.Errors) > 0) {
-		w.violated("failing %t with %d marks", failing, len(w.row.Errors))
+		w.violatedf("failing %t with %d marks", failing, len(w.row.Errors))
 	}
 	if w.row.owner != "" {
-		w.violated("the lease is still with %s", w.row.owner)
+		w.violatedf("the lease is still with %s", w.row.owner)
 	}
 	state := "healthy"
 	for _, event := range w.events {
@@ -161,11 +161,11 @@ func (w *world) judge(reconnects int) {
 			next = "dead"
 		}
 		if event != "reconnected" && (next == state || next == "failing" && state == "dead") {
-			w.violated("told of %s when %s: %v", event, state, w.events)
+			w.violatedf("told of %s when %s: %v", event, state, w.events)
 		}
 		state = next
 	}
 	if (state == "dead") != w.row.Refresh.NeedsReconnect || (state != "healthy") != failing {
-		w.violated("the last event left it %s, the row says %s", state, fmt.Sprintf("%+v", w.row.Refresh))
+		w.violatedf("the last event left it %s, the row says %s", state, fmt.Sprintf("%+v", w.row.Refresh))
 	}
 }

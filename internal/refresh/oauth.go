@@ -122,10 +122,10 @@ func splitScopes(list string) []string {
 // own: when it is the integration's, the connection works again as soon as that is put right.
 func failureOf(code string, err error, ownClient bool) error {
 	var refused *oauth.Refused
-	var unreachable *oauth.Unreachable
+	var unreachable *oauth.UnreachableError
 	var unresolved *template.UnresolvedError
 	var key *oauth.KeyError
-	f := &Failure{Code: code}
+	f := &RenewalError{Code: code}
 	switch {
 	case errors.As(err, &refused) && refused.Client && !ownClient:
 		f.Message = "The provider refused the client of the integration; check its client id and secret: " + refused.Error()

@@ -496,7 +496,7 @@ func TestTheLogOfAFailureHoldsNoSecret(t *testing.T) {
 	within(t, func(t *testing.T, w *world) {
 		n := w.node("a", func(o *refresh.Options) {
 			o.Renewers = map[provider.AuthMode]refresh.Renewer{provider.OAuth2: renewFunc(func() error {
-				return &refresh.Failure{Code: "refresh_token_external_error", Message: "echo refresh-0 access-0 client-secret"}
+				return &refresh.RenewalError{Code: "refresh_token_external_error", Message: "echo refresh-0 access-0 client-secret"}
 			})}
 		})
 		_, err := n.get(t.Context(), true)

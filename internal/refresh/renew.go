@@ -16,7 +16,7 @@ type Renewer interface {
 	// Renewable reports whether c holds what a renewal takes, such as a refresh token.
 	Renewable(c *connection.Connection) bool
 	// Renew asks for new credentials, once. It must return within oauth.Timeout, when its context ends. An error that is not a
-	// *Failure is an internal fault and counts as temporary.
+	// *RenewalError is an internal fault and counts as temporary.
 	Renew(ctx context.Context, i *integration.Integration, p *provider.Provider, c *connection.Connection) (Renewal, error)
 }
 

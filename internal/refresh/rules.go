@@ -17,8 +17,8 @@ const (
 	lastPause  = time.Hour
 )
 
-// Failure is why a renewal failed.
-type Failure struct {
+// RenewalError is why a renewal failed.
+type RenewalError struct {
 	// Code is part of the public contract, such as refresh_token_external_error.
 	Code string
 	// Message is safe to show.
@@ -29,19 +29,19 @@ type Failure struct {
 	cause error
 }
 
-func (f *Failure) Error() string { return f.Code + ": " + f.Message }
+func (f *RenewalError) Error() string { return f.Code + ": " + f.Message }
 
 // Unwrap gives the cause, for the log.
-func (f *Failure) Unwrap() error { return f.cause }
+func (f *RenewalError) Unwrap() error { return f.cause }
 
 // Because returns a copy that wraps cause.
-func (f *Failure) Because(cause error) *Failure {
+func (f *RenewalError) Because(cause error) *RenewalError {
 	wrapped := *f
 	wrapped.cause = cause
 	return &wrapped
 }
 
-func (f *Failure) public() *errs.Error {
+func (f *RenewalError) public() *errs.Error {
 	return errs.New(http.StatusBadRequest, f.Code, f.Message).Because(f)
 }
 

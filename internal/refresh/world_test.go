@@ -61,7 +61,8 @@ type world struct {
 
 	tx sync.Mutex // a transaction runs
 	mu sync.Mutex
-	row
+
+	row       row
 	gone      bool
 	failWrite func(node string) bool // the transactions that fail
 	failTold  bool                   // the observer fails
@@ -189,15 +190,15 @@ func (w *world) justified() {
 	r, now := w.row.Refresh, time.Now()
 	switch {
 	case r.NeedsReconnect:
-		w.violated("a dead connection was refreshed")
+		w.violatedf("a dead connection was refreshed")
 	case r.Failures > 0 && now.Before(r.LastFailure.Add(min(30*time.Second<<(min(r.Failures, 9)-1), time.Hour))):
-		w.violated("a call %s after failure %d", now.Sub(r.LastFailure), r.Failures)
+		w.violatedf("a call %s after failure %d", now.Sub(r.LastFailure), r.Failures)
 	case w.row.Credentials.Expiry().Sub(now) > 15*time.Minute+w.early:
-		w.violated("a token with %s left was refreshed", w.row.Credentials.Expiry().Sub(now))
+		w.violatedf("a token with %s left was refreshed", w.row.Credentials.Expiry().Sub(now))
 	}
 }
 
-func (w *world) violated(format string, args ...any) {
+func (w *world) violatedf(format string, args ...any) {
 	w.wrong = append(w.wrong, fmt.Sprintf(format, args...))
 }
 
@@ -210,7 +211,7 @@ func (n *node) Refresh(ctx context.Context, _ oauth.Party, refreshToken secret.T
 	w.justified()
 	token := refreshToken.Reveal()
 	if s.running[token]++; s.running[token] > 1 {
-		w.violated("%d calls present %s at a time", s.running[token], token)
+		w.violatedf("%d calls present %s at a time", s.running[token], token)
 	}
 	var b behaviour
 	if len(s.next) > 0 {
@@ -233,7 +234,7 @@ func (n *node) Refresh(ctx context.Context, _ oauth.Party, refreshToken secret.T
 	s.running[token]--
 	switch {
 	case err != nil || b.outage: // the endpoint did not get to it
-		return oauth.Token{}, &oauth.Unreachable{Timeout: err != nil}
+		return oauth.Token{}, &oauth.UnreachableError{Timeout: err != nil}
 	case b.refused != "":
 		return oauth.Token{}, &oauth.Refused{Status: 400, Code: b.refused, Permanent: true, Client: b.refused == "invalid_client"}
 	case token != s.valid:
@@ -370,7 +371,7 @@ func (n *node) tell(ctx context.Context, event string) error {
 	n.world.mu.Lock()
 	defer n.world.mu.Unlock()
 	if ctx.Value(inTx{}) == nil {
-		n.world.violated("%s was told outside of a transaction", event)
+		n.world.violatedf("%s was told outside of a transaction", event)
 	}
 	if n.world.failTold {
 		return errTold
