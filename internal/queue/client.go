@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/patchbay-dev/patchbay/internal/lifecycle"
 )
 
 // Config tunes a Client. Store is required, the rest has defaults.
@@ -49,6 +51,11 @@ type Config struct {
 const (
 	topicReady  = "queue.ready"  // payload: node id, blank, queues separated by commas
 	topicCancel = "queue.cancel" // payload: job id
+)
+
+var (
+	_ lifecycle.Service = (*Client)(nil)
+	_ lifecycle.Checker = (*Client)(nil)
 )
 
 // Client inserts jobs and schedules, and, once started, runs jobs. It is a lifecycle.Service.

@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -100,8 +101,9 @@ func Backoff(attempt int) time.Duration {
 
 // shorten cuts text to maxErrorText bytes without splitting a character, and makes it storable as text on both engines.
 func shorten(text string) string {
+	text = clean(text)
 	if len(text) > maxErrorText {
-		text = text[:maxErrorText]
+		text = strings.ToValidUTF8(text[:maxErrorText], "")
 	}
-	return clean(text)
+	return text
 }

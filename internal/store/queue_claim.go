@@ -260,11 +260,11 @@ func (c *claim) scanGroup(row engine.Scanner) (struct{}, error) {
 
 var (
 	renewJobs = engine.SQL(`UPDATE jobs SET lease_until = $3 WHERE id IN
-			(SELECT id FROM jobs WHERE id {in $1} AND lease {in $2} AND state = 2 {skip locked})
+			(SELECT id FROM jobs WHERE id {in $1} AND lease {in $2} {skip locked})
 		RETURNING id, lease, cancelled`)
 	// Rows that renewJobs skipped are being ended or guarded by their own workers, which is as good as a renewal.
-	heldJobs = engine.SQL(`SELECT id, lease, cancelled FROM jobs WHERE id {in $1} AND lease {in $2} AND state = 2`)
-	guardJob = engine.SQL(`UPDATE jobs SET lease_until = $3 WHERE id = $1 AND lease = $2 AND state = 2 RETURNING cancelled`)
+	heldJobs = engine.SQL(`SELECT id, lease, cancelled FROM jobs WHERE id {in $1} AND lease {in $2}`)
+	guardJob = engine.SQL(`UPDATE jobs SET lease_until = $3 WHERE id = $1 AND lease = $2 RETURNING cancelled`)
 )
 
 // Renew implements queue.Store.

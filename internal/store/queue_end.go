@@ -13,14 +13,16 @@ import (
 // jobNames is what has to be known of a job when it leaves the line or the running ones; scanGone reads it.
 const jobNames = `id, lease, queue, COALESCE(lock_key, ''), COALESCE(group_key, ''), COALESCE(schedule_id, 0), state`
 
+// A lease is 0 unless the job runs, so that a hold needs no look at the state; with one, SQLite would rather read all running
+// jobs than find some by their ids.
 var (
-	endSucceeded = engine.SQL(`DELETE FROM jobs WHERE id {in $1} AND lease {in $2} AND state = 2 AND NOT cancelled RETURNING ` + jobNames)
-	endCancelled = engine.SQL(`DELETE FROM jobs WHERE id = $1 AND lease = $2 AND state = 2 RETURNING ` + jobNames)
-	endFailed    = engine.SQL(`DELETE FROM jobs WHERE id = $1 AND lease = $2 AND state = 2 AND NOT cancelled
+	endSucceeded = engine.SQL(`DELETE FROM jobs WHERE id {in $1} AND lease {in $2} AND NOT cancelled RETURNING ` + jobNames)
+	endCancelled = engine.SQL(`DELETE FROM jobs WHERE id = $1 AND lease = $2 RETURNING ` + jobNames)
+	endFailed    = engine.SQL(`DELETE FROM jobs WHERE id = $1 AND lease = $2 AND NOT cancelled
 		RETURNING ` + jobNames + `, ` + jobSpec + `, COALESCE(unique_key, ''), attempt, lost, created_at`)
 	endLater = engine.SQL(`UPDATE jobs SET state = 0, run_at = $3, attempt = attempt - $4, last_error = $5, lease = 0, lease_until = 0
-		WHERE id = $1 AND lease = $2 AND state = 2 AND NOT cancelled RETURNING ` + jobNames)
-	whyRefused = engine.SQL(`SELECT cancelled FROM jobs WHERE id = $1 AND lease = $2 AND state = 2`)
+		WHERE id = $1 AND lease = $2 AND NOT cancelled RETURNING ` + jobNames)
+	whyRefused = engine.SQL(`SELECT cancelled FROM jobs WHERE id = $1 AND lease = $2`)
 
 	// The next point of the grid that is not before now, nor the one that this job ran for; see markSchedules.
 	endScheduled = engine.SQL(`UPDATE schedules SET last_job_state = $3, updated_at = $4,

@@ -449,18 +449,52 @@ func TestAJobHeldOnItsKeyGivesUpItsPlaceInTheGroup(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, s *store.Store) {
 		b := newQueueBench(t, s)
 		group := queue.InsertOpts{Group: "g", GroupLimit: 1}
-		b.insert("holds the key", queue.InsertOpts{Key: "k"})
-		b.claimOne()
-		b.insert("holds the group", group)
+		b.insert("has the group", group)
 		holder := b.claimOne()
 		both := b.insert("needs both", queue.InsertOpts{Group: "g", GroupLimit: 1, Key: "k", Priority: -1})
 		next := b.insert("needs the group", group)
 		if got := b.claim(9); len(got) != 0 {
 			t.Fatalf("claimed %v", jobIDs(got))
 		}
+		b.insert("has the key", queue.InsertOpts{Key: "k"})
+		b.claimOne()
 		b.succeed(holder)
 		if got := jobIDs(b.claim(9)); !slices.Equal(got, []queue.JobID{next}) {
 			t.Errorf("claimed %v, want %d: job %d waits for its key and must not keep the group", got, next, both)
 		}
+	})
+}
+
+func TestALostLeaseEndsNothingWhateverItIsBatchedWith(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		b := newQueueBench(t, s)
+		b.insert("lost and claimed again", queue.InsertOpts{})
+		lost := b.claimOne()
+		b.now = b.now.Add(b.lease)
+		if ticked := b.tick(); ticked.TakenBack != 1 {
+			t.Fatalf("ticked %+v", ticked)
+		}
+		b.insert("claimed with it", queue.InsertOpts{})
+		both := b.claim(2)
+		if len(both) != 2 || both[0].ID != lost.ID || both[0].Attempt != 1 || both[0].Lost != 1 {
+			t.Fatalf("claimed %+v", both)
+		}
+		renewed, err := b.store.Renew(t.Context(), []queue.Hold{lost.Hold, both[1].Hold}, b.now.Add(b.lease))
+		if diff := cmp.Diff(map[queue.Hold]bool{both[1].Hold: false}, renewed); diff != "" || err != nil {
+			t.Errorf("renewed: %s, err %v", diff, err)
+		}
+		if _, err := b.store.Guard(t.Context(), lost.Hold, b.now); !errors.Is(err, queue.ErrLeaseLost) {
+			t.Errorf("guard: %v", err)
+		}
+		for _, verdict := range []queue.Verdict{queue.Succeeded, queue.Later, queue.Failed, queue.Cancelled} {
+			ended, err := b.store.End(t.Context(), b.now, []queue.Ending{
+				{Hold: lost.Hold, Verdict: verdict}, {Hold: both[1].Hold, Verdict: queue.Succeeded},
+			})
+			if err != nil || !errors.Is(ended.Refused[lost.Hold], queue.ErrLeaseLost) {
+				t.Errorf("end as %d: %+v, err %v", verdict, ended, err)
+			}
+		}
+		b.wantStates(map[queue.JobID]queue.State{lost.ID: queue.StateRunning, both[1].ID: ""})
 	})
 }

@@ -101,7 +101,7 @@ func TestAWorkerThatLostItsLeaseChangesNothing(t *testing.T) {
 			return nil
 		}))
 		id := mustInsert(t, c, "", queue.InsertOpts{})
-		time.Sleep(time.Second)
+		time.Sleep(1500 * time.Millisecond)                                      // between two polls
 		if n, err := s.Queue().TakeBack(t.Context(), 10); err != nil || n != 1 { // as if the process had been thought dead
 			t.Fatalf("took back %d, err %v", n, err)
 		}
