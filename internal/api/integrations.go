@@ -27,6 +27,7 @@ func (s *Server) integrationRoutes() {
 	const base = "environment:integrations:"
 	s.json(http.MethodGet, "/integrations", access{base + "list", base + "list_credentials"}, s.listIntegrations)
 	s.json(http.MethodPost, "/integrations", access{base + "create"}, s.createIntegration)
+	s.json(http.MethodPost, "/integrations/quickstart", access{base + "create"}, s.quickstartIntegration)
 	s.json(http.MethodGet, "/integrations/:uniqueKey", access{base + "read", base + "read_credentials"}, s.getIntegration)
 	s.json(http.MethodPatch, "/integrations/:uniqueKey", access{base + "update"}, s.updateIntegration)
 	s.json(http.MethodDelete, "/integrations/:uniqueKey", access{base + "delete"}, s.deleteIntegration)
@@ -208,6 +209,30 @@ func (s *Server) createIntegration(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	return writeData(w, s.viewIntegration(created))
+}
+
+// quickstartIntegration is for developer apps that the server's operator shares with everybody. A self-hosted server has none, so
+// it checks the request and says what to do instead.
+func (s *Server) quickstartIntegration(_ http.ResponseWriter, r *request) error {
+	if err := noQuery(r); err != nil {
+		return err
+	}
+	body, err := s.body(r)
+	if err != nil {
+		return err
+	}
+	b := input.Body(body)
+	name := b.String("provider", input.Name)
+	b.String("unique_key", input.IntegrationKey)
+	b.String("display_name", input.Text{Min: 1, Max: 255})
+	b.Bool("forward_webhooks", true)
+	if err := b.Strict().Err("invalid_body"); err != nil {
+		return err
+	}
+	if _, ok := s.opts.Catalog.Get(name); !ok {
+		return errs.Invalid("invalid_body", errs.Issue{Code: "invalid_string", Message: "Invalid provider", Path: []string{"provider"}})
+	}
+	return refuse("There is no shared developer app for %s: create the integration with the credentials of your own", name)
 }
 
 func needsApp(mode provider.AuthMode) bool {

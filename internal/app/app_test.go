@@ -204,6 +204,8 @@ func TestBadInputGetsTheContractsAnswer(t *testing.T) {
 		{"POST", "/integrations", `{"provider":"github","unique_key":"gh"}`, 400, `Credentials are required`},
 		{"POST", "/integrations", `{"provider":"openai","unique_key":"a/b","x":1}`, 400, `"unrecognized_keys"`},
 		{"POST", "/integrations?x=1", `{"provider":"openai","unique_key":"y"}`, 400, `"code":"invalid_query_params"`},
+		{"POST", "/integrations/quickstart", `{"provider":"github","unique_key":"gh"}`, 400, `no shared developer app for github`},
+		{"POST", "/integrations/quickstart", `{"provider":"nobody","unique_key":"gh"}`, 400, `"path":["provider"]`},
 		{"GET", "/integrations/none", ``, 404, `"code":"not_found"`},
 		{"GET", "/connections/c1", ``, 400, `"path":["provider_config_key"]`},
 		{"GET", "/connections/c1?provider_config_key=none", ``, 400, `"code":"unknown_provider_config"`},
