@@ -349,7 +349,7 @@ func TestAnAsynchronousActionIsRetriedAndItsResultKept(t *testing.T) {
 		if ops := w.log.of(oplog.ActionRun, "error-object"); len(ops) != 1 || ops[0].State != oplog.Failed {
 			t.Errorf("attempts must share an operation: %+v", ops)
 		}
-		w.clock.advance(6 * 24 * time.Hour)
+		w.advance(6 * 24 * time.Hour)
 		if err := w.service.Sweep(t.Context(), w.clock.now()); err != nil {
 			t.Fatal(err)
 		}

@@ -99,11 +99,11 @@ func TestTheLifeOfASync(t *testing.T) {
 
 		// It does not run again before its hour is over, and then it knows when it ran.
 		src.set([]string{"a=changed", "b"})
-		w.clock.advance(59 * time.Minute)
+		w.advance(59 * time.Minute)
 		if n := len(w.log.of(oplog.SyncRun, "items")); n != 1 {
 			t.Errorf("%d runs within the hour", n)
 		}
-		w.clock.advance(2 * time.Minute)
+		w.advance(2 * time.Minute)
 		st = w.ran("items", 2)
 		if diff := cmp.Diff(map[string]run.Counts{"Item": {Updated: 1, Deleted: 1}}, st.LatestResult); diff != "" {
 			t.Error(diff)
@@ -249,7 +249,7 @@ func TestAPauseAbortsTheRunAndAStartResumesIt(t *testing.T) {
 		if ops := w.log.of(oplog.SyncRun, "items"); st.Status != "PAUSED" || st.NextAt != nil || st.LatestStatus != "STOPPED" || ops[0].State != oplog.Cancelled {
 			t.Errorf("after the pause: %+v %+v", st, ops)
 		}
-		w.clock.advance(3 * time.Hour)
+		w.advance(3 * time.Hour)
 		w.trigger("items", "") // also while it is paused
 		if st = w.ran("items", 2); st.Status != "PAUSED" || st.LatestStatus != "SUCCESS" {
 			t.Errorf("after a trigger while paused: %+v", st)
@@ -260,7 +260,7 @@ func TestAPauseAbortsTheRunAndAStartResumesIt(t *testing.T) {
 		if live, deleted := w.live("Item"); len(live) != 2 || len(deleted) != 0 {
 			t.Errorf("records %v, deleted %v", live, deleted)
 		}
-		w.clock.advance(3 * time.Hour)
+		w.advance(3 * time.Hour)
 		if a := w.do(http.MethodPost, "/sync/start", body); a.status != 200 {
 			t.Fatalf("start: %d %s", a.status, a.body)
 		}

@@ -206,6 +206,18 @@ func (j *journal) of(kind oplog.Kind, name string) []oplog.Record {
 	return all
 }
 
+// delivering reports whether some webhook is still on its way.
+func (j *journal) delivering() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, r := range j.records {
+		if r.Kind.Type == "webhook" && r.EndedAt == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // text is everything that was logged, as one text.
 func (j *journal) text() string {
 	j.mu.Lock()
@@ -512,6 +524,13 @@ func (w *world) until(what string, done func() bool) {
 			w.t.Fatalf("waited in vain until %s\n%s", what, w.log.text())
 		}
 	}
+}
+
+// advance puts the clock forward once no webhook is on its way: the lease of its delivery would be over, and it would be sent again.
+func (w *world) advance(d time.Duration) {
+	w.t.Helper()
+	w.until("every webhook was delivered", func() bool { return !w.log.delivering() })
+	w.clock.advance(d)
 }
 
 // ran waits until a sync has ended n runs.
