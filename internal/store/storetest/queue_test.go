@@ -498,3 +498,47 @@ func TestALostLeaseEndsNothingWhateverItIsBatchedWith(t *testing.T) {
 		b.wantStates(map[queue.JobID]queue.State{lost.ID: queue.StateRunning, both[1].ID: ""})
 	})
 }
+
+func TestOldDeadJobsAndThoseBeyondTheNewestAreDeleted(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		b := newQueueBench(t, s)
+		var ids []queue.JobID
+		for i := range 6 {
+			b.now = queueDay.Add(time.Duration(i) * time.Hour)
+			ids = append(ids, b.insert("x", queue.InsertOpts{Tenant: 4}))
+			if err := b.end(b.claimOne(), queue.Ending{Verdict: queue.Failed, Error: "e"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		left := func(before queue.JobID, limit int) (got []queue.JobID) {
+			t.Helper()
+			dead, err := b.client.DeadJobs(t.Context(), 4, before, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, job := range dead {
+				got = append(got, job.ID)
+			}
+			return got
+		}
+		if got := left(0, 2); !slices.Equal(got, []queue.JobID{ids[5], ids[4]}) {
+			t.Errorf("the newest two are %v of %v", got, ids)
+		}
+		if got := left(ids[4], 2); !slices.Equal(got, []queue.JobID{ids[3], ids[2]}) {
+			t.Errorf("the next two are %v of %v", got, ids)
+		}
+		if err := b.store.Prune(t.Context(), queueDay.Add(2*time.Hour), 100, queueDay); err != nil {
+			t.Fatal(err)
+		}
+		if got := left(0, 9); !slices.Equal(got, []queue.JobID{ids[5], ids[4], ids[3], ids[2]}) {
+			t.Errorf("left by age are %v of %v", got, ids)
+		}
+		if err := b.store.Prune(t.Context(), queueDay, 3, queueDay); err != nil {
+			t.Fatal(err)
+		}
+		if got := left(0, 9); !slices.Equal(got, []queue.JobID{ids[5], ids[4], ids[3]}) {
+			t.Errorf("left by number are %v of %v", got, ids)
+		}
+	})
+}

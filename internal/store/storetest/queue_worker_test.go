@@ -294,3 +294,82 @@ func TestATroubledDatabaseIsSurvived(t *testing.T) {
 		}
 	})
 }
+
+// mangled has the kind of note and arguments that a note can't be read from.
+type mangled struct {
+	Text []int `json:"text"`
+}
+
+func (mangled) Kind() string { return note{}.Kind() }
+
+func TestArgumentsThatCannotBeReadAreKeptForALook(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, s *store.Store) {
+		c := startQueue(t, s, queue.Config{}, mourner{
+			work:   func() error { t.Error("it ran"); return nil },
+			failed: func(context.Context, *queue.Job[note], error) error { t.Error("the handler got it"); return nil },
+		})
+		id, err := c.Insert(t.Context(), mangled{[]int{1}}, queue.InsertOpts{MaxAttempts: 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		wantGone(t, c, id)
+		if dead, err := c.DeadJobs(t.Context(), 0, 0, 10); err != nil || len(dead) != 1 || dead[0].Args != `{"text":[1]}` || dead[0].Attempt != 1 {
+			t.Errorf("dead jobs %+v, err %v", dead, err)
+		}
+	})
+}
+
+// errand is a kind with options of its own.
+type errand struct{}
+
+func (errand) Kind() string { return "test.errand" }
+
+func TestAKindHasItsOwnBackoffAndTimeLimit(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, s *store.Store) {
+		var d diary
+		workers := queue.NewWorkers()
+		queue.Add(workers, queue.WorkerFunc[errand](func(ctx context.Context, _ *queue.Job[errand]) error {
+			d.add("start")
+			<-ctx.Done()
+			d.add("end")
+			return ctx.Err()
+		}), queue.WorkerOpts{Timeout: 3 * time.Second, Backoff: func(attempt int) time.Duration { return time.Duration(attempt) * time.Minute }})
+		c := startQueue(t, s, queue.Config{Workers: workers}, queue.WorkerFunc[note](func(context.Context, *queue.Job[note]) error { return nil }))
+		if _, err := c.Insert(t.Context(), errand{}, queue.InsertOpts{MaxAttempts: 3}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		d.want(t, "0s start", "3s end", "1m3s start", "1m6s end", "3m6s start", "3m9s end")
+	})
+}
+
+func TestStopDoesNotWaitLongerThanItMay(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, s *store.Store) {
+		var d diary
+		c := startQueue(t, s, queue.Config{}, queue.WorkerFunc[note](func(ctx context.Context, _ *queue.Job[note]) error {
+			d.add("start")
+			<-ctx.Done()
+			d.add(context.Cause(ctx).Error())
+			time.Sleep(time.Minute) // deaf
+			d.add("end")
+			return nil
+		}))
+		mustInsert(t, c, "", queue.InsertOpts{})
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		if err := c.Stop(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("stop: %v", err)
+		}
+		synctest.Wait()
+		d.want(t, "0s start", "2s stopping")
+		if err := c.Stop(t.Context()); err != nil { // this one has the time
+			t.Errorf("stop: %v", err)
+		}
+		d.want(t, "0s start", "2s stopping", "1m2s end")
+	})
+}
