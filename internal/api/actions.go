@@ -38,10 +38,7 @@ func (s *Server) triggerAction(w http.ResponseWriter, r *request) error {
 	if err := h.Err("invalid_headers"); err != nil {
 		return err
 	}
-	if err := noQuery(r); err != nil {
-		return err
-	}
-	body, err := s.body(r)
+	body, err := s.onlyBody(r)
 	if err != nil {
 		return err
 	}

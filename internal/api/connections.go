@@ -217,10 +217,7 @@ func (s *Server) updateMetadata(w http.ResponseWriter, r *request) error {
 
 // changeMetadata echoes the request's body, byte for byte, as the contract says.
 func (s *Server) changeMetadata(w http.ResponseWriter, r *request, status int, merge bool) error {
-	if err := noQuery(r); err != nil {
-		return err
-	}
-	body, err := s.body(r)
+	body, err := s.onlyBody(r)
 	if err != nil {
 		return err
 	}
@@ -315,10 +312,7 @@ func readEndUser(r *input.Reader, name string) *connection.EndUser {
 }
 
 func (s *Server) importConnection(w http.ResponseWriter, r *request) error {
-	if err := noQuery(r); err != nil {
-		return err
-	}
-	body, err := s.body(r)
+	body, err := s.onlyBody(r)
 	if err != nil {
 		return err
 	}

@@ -26,10 +26,7 @@ type variableView struct {
 
 // listVariables answers a bare array, which is what the SDKs take.
 func (s *Server) listVariables(w http.ResponseWriter, r *request) error {
-	if err := noQuery(r); err != nil {
-		return err
-	}
-	body, err := s.body(r)
+	body, err := s.onlyBody(r)
 	if err != nil {
 		return err
 	}

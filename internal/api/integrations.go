@@ -178,10 +178,7 @@ func refuse(format string, args ...any) error {
 }
 
 func (s *Server) createIntegration(w http.ResponseWriter, r *request) error {
-	if err := noQuery(r); err != nil {
-		return err
-	}
-	body, err := s.body(r)
+	body, err := s.onlyBody(r)
 	if err != nil {
 		return err
 	}
@@ -214,10 +211,7 @@ func (s *Server) createIntegration(w http.ResponseWriter, r *request) error {
 // quickstartIntegration is for developer apps that the server's operator shares with everybody. A self-hosted server has none, so
 // it checks the request and says what to do instead.
 func (s *Server) quickstartIntegration(_ http.ResponseWriter, r *request) error {
-	if err := noQuery(r); err != nil {
-		return err
-	}
-	body, err := s.body(r)
+	body, err := s.onlyBody(r)
 	if err != nil {
 		return err
 	}
@@ -240,10 +234,7 @@ func needsApp(mode provider.AuthMode) bool {
 }
 
 func (s *Server) updateIntegration(w http.ResponseWriter, r *request) error {
-	if err := noQuery(r); err != nil {
-		return err
-	}
-	body, err := s.body(r)
+	body, err := s.onlyBody(r)
 	if err != nil {
 		return err
 	}

@@ -111,10 +111,7 @@ func recordPage(page record.Page) []byte {
 }
 
 func (s *Server) pruneRecords(w http.ResponseWriter, r *request) error {
-	if err := noQuery(r); err != nil {
-		return err
-	}
-	body, err := s.body(r)
+	body, err := s.onlyBody(r)
 	if err != nil {
 		return err
 	}

@@ -161,6 +161,14 @@ func (s *Server) body(r *request) ([]byte, error) {
 	return data, nil
 }
 
+// onlyBody is body for routes that take no query parameter.
+func (s *Server) onlyBody(r *request) ([]byte, error) {
+	if err := noQuery(r); err != nil {
+		return nil, err
+	}
+	return s.body(r)
+}
+
 // noQuery refuses any query parameter.
 func noQuery(r *request) error {
 	if r.URL.RawQuery == "" {

@@ -54,10 +54,7 @@ func readSyncs(b *input.Reader, limit int) []run.SyncName {
 }
 
 func (s *Server) triggerSyncs(w http.ResponseWriter, r *request) error {
-	if err := noQuery(r); err != nil {
-		return err
-	}
-	body, err := s.body(r)
+	body, err := s.onlyBody(r)
 	if err != nil {
 		return err
 	}
@@ -200,10 +197,7 @@ var frequencyText = input.Text{Required: true, Max: 255, Pattern: regexp.MustCom
 	`^(every )?((\d+)? ?(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)|month|week|half day|half hour|quarter hour)$`)}
 
 func (s *Server) setSyncFrequency(w http.ResponseWriter, r *request) error {
-	if err := noQuery(r); err != nil {
-		return err
-	}
-	body, err := s.body(r)
+	body, err := s.onlyBody(r)
 	if err != nil {
 		return err
 	}

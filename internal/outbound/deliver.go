@@ -202,14 +202,3 @@ func (w *deliverer) end(ctx context.Context, job *queue.Job[deliverArgs], op *op
 	}
 	return nil
 }
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}

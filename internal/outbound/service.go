@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/patchbay-dev/patchbay/internal/connection"
+	"github.com/patchbay-dev/patchbay/internal/lifecycle"
 	"github.com/patchbay-dev/patchbay/internal/oplog"
 	"github.com/patchbay-dev/patchbay/internal/outbound/canonical"
 	"github.com/patchbay-dev/patchbay/internal/queue"
@@ -164,7 +165,7 @@ func New(opts Options) *Service {
 		opts.Plan = DefaultPlan
 	}
 	if opts.Sleep == nil {
-		opts.Sleep = sleep
+		opts.Sleep = lifecycle.Sleep
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()

@@ -117,7 +117,7 @@ func New(opts Options) *Coordinator {
 		opts.Now = time.Now
 	}
 	if opts.Wait == nil {
-		opts.Wait = wait
+		opts.Wait = lifecycle.Sleep
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
@@ -136,17 +136,6 @@ func randomName() string {
 	random := make([]byte, 8)
 	_, _ = rand.Read(random) // never fails
 	return hex.EncodeToString(random)
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // Ensure returns c with credentials that are good for a while, renewing them when they are about to expire, or when force is

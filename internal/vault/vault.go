@@ -149,20 +149,9 @@ func withDefaults(opts Options) Options {
 		opts.Now = time.Now
 	}
 	if opts.Wait == nil {
-		opts.Wait = wait
+		opts.Wait = lifecycle.Sleep
 	}
 	return opts
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 func (v *Vault) open(ctx context.Context) (Notice, error) {
